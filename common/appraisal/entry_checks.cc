@@ -1,0 +1,463 @@
+#include "common/appraisal/entry_checks.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/optimization.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "common/ima/boot_aggregate.h"
+#include "common/ima/hashed_data.h"
+#include "common/ima/template_format.h"
+#include "common/util/bytes.h"
+#include "common/util/hex.h"
+
+namespace cupel::appraisal {
+namespace {
+
+using ::cupel::crypto::Digest;
+using ::cupel::crypto::HashAlgorithm;
+using ::cupel::ima::Entry;
+using ::cupel::ima::EntryFields;
+using ::cupel::ima::FileDigest;
+using ::cupel::policy::DigestMatch;
+
+// Entries that are decoded before the first of them is looked up, so that the
+// look-ups' cache misses overlap.
+constexpr size_t kGroupSize = 16;
+
+// PCR 16 is for debugging, 17 to 22 belong to dynamic launch, 23 to
+// applications: all can be reset while the machine runs (TCG PC Client Platform
+// TPM Profile, 4.6.2).
+constexpr uint32_t kFirstResettablePcr = 16;
+
+bool IsZero(std::span<const uint8_t> bytes) {
+  return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
+}
+
+std::string Describe(const FileDigest& digest) {
+  return absl::StrCat(digest.algorithm_name, ":", HexEncode(digest.bytes));
+}
+
+std::string Describe(const std::vector<Digest>& digests) {
+  return absl::StrJoin(digests, " or ", [](std::string* out, const Digest& d) {
+    absl::StrAppend(out, HashAlgorithmName(d.algorithm()), ":", d.Hex());
+  });
+}
+
+// No PCR covers a template's name [A43]. Behind digest and name, fields hold
+// bytes that whoever owns the machine can choose (extended attributes, buffers,
+// the digest without an appended signature): a format that took its digest or
+// its name from there would let a renamed template clear anything. The built-in
+// templates all start with both.
+bool StartsWithDigestAndName(absl::string_view template_name) {
+  if (ABSL_PREDICT_TRUE(ima::FindBuiltinFormat(template_name) != nullptr)) {
+    return true;
+  }
+  for (const absl::string_view digest : {"d|", "d-ng|", "d-ngv2|"}) {
+    absl::string_view rest = template_name;
+    if (!absl::ConsumePrefix(&rest, digest)) continue;
+    return rest == "n" || rest == "n-ng" || absl::StartsWith(rest, "n|") ||
+           absl::StartsWith(rest, "n-ng|");
+  }
+  return false;
+}
+
+Finding Make(absl::string_view id, std::string detail) {
+  return MakeFinding(id, Severity::kFailure, std::move(detail));
+}
+
+}  // namespace
+
+struct EntryJudge::Context {
+  const Entry& entry;
+  // OK, or why the fields do not fit the template.
+  const absl::StatusOr<EntryFields>& fields;
+  // Of the path, for look-ups; 0 without fields.
+  uint32_t path_hash;
+  // The SHA-1 digest of the template data, where the record shows one.
+  const crypto::Sha1Value& sha1;
+  bool authenticated;
+};
+
+EntryJudge::EntryJudge(const Reference& reference, const tpm::PcrValues& pcrs,
+                       ByteOrder byte_order, FindingLog& log,
+                       EntryCounts& counts)
+    : reference_(reference),
+      pcrs_(pcrs),
+      byte_order_(byte_order),
+      log_(log),
+      counts_(counts) {}
+
+void EntryJudge::Judge(std::span<const Entry> entries,
+                       std::span<const crypto::Sha1Value> sha1,
+                       const ima::PcrSet& covered) {
+  std::array<crypto::Sha1Value, kGroupSize> computed;
+  for (size_t at = 0; at < entries.size(); at += kGroupSize) {
+    const auto group =
+        entries.subspan(at, std::min(entries.size() - at, kGroupSize));
+    if (!sha1.empty()) {
+      JudgeGroup(group, sha1.subspan(at, group.size()), covered);
+      continue;
+    }
+    for (size_t i = 0; i < group.size(); ++i) {
+      std::ranges::copy(
+          ima::TemplateDigest(group[i], HashAlgorithm::kSha1).bytes(),
+          computed[i].begin());
+    }
+    JudgeGroup(group, computed, covered);
+  }
+}
+
+void EntryJudge::JudgeGroup(std::span<const Entry> entries,
+                            std::span<const crypto::Sha1Value> sha1,
+                            const ima::PcrSet& covered) {
+  const policy::CompiledPolicy& policy = *reference_.policy;
+  fields_.clear();
+  std::array<uint32_t, kGroupSize> hashes{};
+  for (size_t i = 0; i < entries.size(); ++i) {
+    fields_.push_back(ima::ParseFields(entries[i], byte_order_));
+    if (!fields_[i].ok()) continue;
+    hashes[i] = policy.HashPath(fields_[i]->path);
+    policy.Prefetch(hashes[i]);
+  }
+  for (size_t i = 0; i < entries.size(); ++i) policy.PrefetchRecord(hashes[i]);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    JudgeEntry({entries[i], fields_[i], hashes[i], sha1[i],
+                covered.test(entries[i].pcr)});
+  }
+}
+
+void EntryJudge::JudgeEntry(const Context& context) {
+  ++counts_.entries;
+  const bool pcr_sound = CheckPcr(context);
+  const bool digest_sound = CheckTemplateDigest(context);
+  const bool sound = pcr_sound && digest_sound;
+  if (context.entry.IsViolation()) {
+    JudgeViolation(context);
+    return;
+  }
+  if (!context.fields.ok()) {
+    ReportUnreadable(context);
+    return;
+  }
+  if (!StartsWithDigestAndName(context.entry.template_name)) {
+    CountOther(context,
+               Make("ima.template_unknown",
+                    absl::StrCat("template \"", context.entry.template_name,
+                                 "\" does not start with digest and name: it "
+                                 "may be another one renamed")));
+    return;
+  }
+  const EntryFields& fields = *context.fields;
+  if (CheckDeny(context, fields)) return;
+  // An empty buffer is what a file has where the template for files is ima-buf.
+  if (fields.buffer.has_value() && !fields.buffer->empty()) {
+    JudgeBuffer(context, fields, sound);
+  } else if (ima::IsBootAggregatePath(fields.path)) {
+    JudgeBootAggregate(context, fields, sound);
+  } else {
+    JudgeFile(context, fields, sound);
+  }
+}
+
+// A list may use any PCR that nobody can set back and that the boot does not
+// need [A36].
+bool EntryJudge::CheckPcr(const Context& context) {
+  const uint32_t pcr = context.entry.pcr;
+  if (pcr >= ima::kImaPcr && pcr < kFirstResettablePcr) return true;
+  if (!odd_pcrs_.test(pcr)) {
+    odd_pcrs_.set(pcr);
+    Finding finding =
+        pcr < ima::kImaPcr
+            ? Make("ima.pcr_reserved",
+                   absl::StrCat("PCR ", pcr,
+                                " belongs to the boot; entries on it prove "
+                                "nothing, nor does boot_aggregate any more"))
+            : Make("ima.pcr_resettable",
+                   absl::StrCat("PCR ", pcr,
+                                " can be reset while the machine runs; entries "
+                                "on it prove nothing"));
+    Report(context, std::move(finding));
+  }
+  ++counts_.other_failures;
+  return false;
+}
+
+// No PCR covers the digest column [A43]. A wrong one means that the list was
+// touched on its way, so it is worth a finding whatever the entry is.
+bool EntryJudge::CheckTemplateDigest(const Context& context) {
+  const Entry& entry = context.entry;
+  if (entry.IsViolation()) return true;
+  const auto algorithm =
+      crypto::ShaFromDigestSize(entry.template_digest.size());
+  std::optional<Digest> computed;
+  if (algorithm == HashAlgorithm::kSha1) {
+    if (std::ranges::equal(context.sha1, entry.template_digest)) return true;
+    computed = *Digest::Create(HashAlgorithm::kSha1, context.sha1);
+  } else if (algorithm.has_value()) {
+    computed = ima::TemplateDigest(entry, *algorithm);
+    if (std::ranges::equal(computed->bytes(), entry.template_digest)) {
+      return true;
+    }
+  }
+  ++counts_.template_digest;
+  Finding finding = Make("ima.template_digest",
+                         "the record's digest is not that of its data");
+  if (computed.has_value()) finding.expected = computed->Hex();
+  finding.found = HexEncode(entry.template_digest);
+  Report(context, std::move(finding));
+  return false;
+}
+
+// An open-writers or ToMToU violation: IMA could not tell what was read or run.
+// What the record says beside that is covered by no PCR, so its path may add a
+// finding, and can take none away [A13, A43].
+void EntryJudge::JudgeViolation(const Context& context) {
+  ++counts_.violations;
+  Finding finding = Make("ima.violation",
+                         "the file was written while it was measured or in "
+                         "use: what was measured is not what was used");
+  if (reference_.tolerate_violations) finding.severity = Severity::kNotice;
+  Report(context, std::move(finding));
+  if (!context.fields.ok()) {
+    ReportUnreadable(context);
+    return;
+  }
+  const absl::string_view path = context.fields->path;
+  if (!reference_.policy->FindDigests(path).empty() ||
+      reference_.policy->IsExcluded(path)) {
+    return;
+  }
+  ++counts_.not_in_policy;
+  Finding unlisted =
+      Make("ima.not_in_policy", "the policy does not name this file");
+  unlisted.authenticated = false;
+  Report(context, std::move(unlisted));
+}
+
+void EntryJudge::ReportUnreadable(const Context& context) {
+  const absl::Status& status = context.fields.status();
+  CountOther(context,
+             Make(absl::IsUnimplemented(status) ? "ima.template_unknown"
+                                                : "ima.template_malformed",
+                  std::string(status.message())));
+}
+
+// True if a deny rule has the entry's digest, whatever it is a digest of:
+// nothing clears it then.
+bool EntryJudge::CheckDeny(const Context& context, const EntryFields& fields) {
+  if (!fields.digest.has_value() || !fields.digest->algorithm.has_value()) {
+    return false;
+  }
+  const policy::DenyRule* rule = reference_.policy->FindDeny(
+      *fields.digest->algorithm, fields.digest->bytes);
+  if (rule == nullptr) return false;
+  Finding finding =
+      Make("ima.digest_denied", absl::StrCat("denied by ", rule->origin));
+  finding.found = Describe(*fields.digest);
+  CountOther(context, std::move(finding));
+  return true;
+}
+
+// The digest of the boot's PCRs. It is computed, not listed: a policy that
+// lists it would fit one machine alone.
+void EntryJudge::JudgeBootAggregate(const Context& context,
+                                    const EntryFields& fields, bool sound) {
+  if (!fields.digest.has_value() || !fields.digest->algorithm.has_value() ||
+      fields.digest->type != ima::DigestType::kFile) {
+    CountOther(context, Make("ima.boot_aggregate",
+                             "an entry called boot_aggregate without a digest "
+                             "that boot_aggregate can have"));
+    return;
+  }
+  const FileDigest& digest = *fields.digest;
+  const HashAlgorithm algorithm = *digest.algorithm;
+  if (IsZero(digest.bytes)) {
+    Finding finding = Make(
+        "ima.boot_aggregate_zero",
+        "boot_aggregate is zero: the kernel found no TPM bank to read when "
+        "IMA started");
+    finding.found = Describe(digest);
+    if (reference_.lab) {
+      finding.severity = Severity::kNotice;
+      Report(context, std::move(finding));
+      CountGood(sound);
+    } else {
+      CountOther(context, std::move(finding));
+    }
+    return;
+  }
+  const std::vector<Digest> listed =
+      reference_.policy->FindDigests(fields.path);
+  const absl::StatusOr<Digest> computed = ima::ComputeBootAggregate(
+      algorithm,
+      [&](HashAlgorithm bank, uint32_t pcr) -> std::optional<Digest> {
+        const Digest* value = pcrs_.Find(bank, pcr);
+        return value == nullptr ? std::nullopt : std::optional(*value);
+      });
+  if (computed.ok()) {
+    if (!listed.empty()) {
+      Finding notice =
+          Make("ima.boot_aggregate_listed",
+               "the policy lists boot_aggregate; it is computed from the PCRs "
+               "instead, and the listed digest is ignored");
+      notice.severity = Severity::kNotice;
+      Report(context, std::move(notice));
+    }
+    if (std::ranges::equal(computed->bytes(), digest.bytes)) {
+      CountGood(sound);
+      return;
+    }
+    Finding finding =
+        Make("ima.boot_aggregate", "boot_aggregate is not what the PCRs give");
+    finding.expected =
+        absl::StrCat(HashAlgorithmName(algorithm), ":", computed->Hex());
+    finding.found = Describe(digest);
+    CountOther(context, std::move(finding));
+    return;
+  }
+  // Without the PCRs the policy decides, as it does about a file.
+  if (reference_.policy->MatchDigest(fields.path, algorithm, digest.bytes) ==
+      DigestMatch::kListed) {
+    CountGood(sound);
+    return;
+  }
+  if (reference_.policy->IsExcluded(fields.path)) {
+    ++counts_.excluded;
+    return;
+  }
+  if (listed.empty()) {
+    Finding finding =
+        Make("ima.boot_aggregate_unproven",
+             absl::StrCat("boot_aggregate can be neither computed (",
+                          computed.status().message(),
+                          ") nor looked up: the policy does not list it"));
+    finding.severity = Severity::kUndecided;
+    finding.found = Describe(digest);
+    CountOther(context, std::move(finding));
+    return;
+  }
+  ++counts_.digest_mismatch;
+  Finding finding = Make("ima.digest_mismatch",
+                         "the policy lists boot_aggregate with another digest");
+  finding.expected = Describe(listed);
+  finding.found = Describe(digest);
+  Report(context, std::move(finding));
+}
+
+// A buffer that the kernel measured: a key, a kernel command line, critical
+// data. Its bytes stand in the entry, so its digest is checked, not believed.
+void EntryJudge::JudgeBuffer(const Context& context, const EntryFields& fields,
+                             bool sound) {
+  if (!fields.digest.has_value() || !fields.digest->algorithm.has_value() ||
+      fields.digest->type != ima::DigestType::kFile ||
+      !crypto::CanHash(*fields.digest->algorithm)) {
+    CountOther(context, Make("ima.buffer_digest",
+                             "a buffer without a digest that can be checked"));
+    return;
+  }
+  const FileDigest& digest = *fields.digest;
+  const Digest computed = crypto::Hash(*digest.algorithm, *fields.buffer);
+  if (!std::ranges::equal(computed.bytes(), digest.bytes)) {
+    Finding finding =
+        Make("ima.buffer_digest", "the entry's digest is not its buffer's");
+    finding.expected = computed.Hex();
+    finding.found = Describe(digest);
+    CountOther(context, std::move(finding));
+    return;
+  }
+  const policy::CompiledPolicy& policy = *reference_.policy;
+  const DigestMatch match =
+      policy.MatchBuffer(fields.path, *digest.algorithm, digest.bytes);
+  // What would clear a file of this name and digest clears a buffer too, or
+  // renaming the template from ima-buf would gain something [A43].
+  if (match == DigestMatch::kListed ||
+      policy.MatchDigest(fields.path, *digest.algorithm, digest.bytes) ==
+          DigestMatch::kListed) {
+    CountGood(sound);
+    return;
+  }
+  if (policy.IsExcluded(fields.path)) {
+    ++counts_.excluded;
+    return;
+  }
+  const bool unlisted = match == DigestMatch::kUnlisted;
+  Finding finding = Make(
+      unlisted ? "ima.buffer_not_in_policy" : "ima.buffer_mismatch",
+      unlisted ? "the policy names no buffer or keyring of this name"
+               : "the policy lists this buffer or keyring with other digests");
+  finding.found = Describe(digest);
+  CountOther(context, std::move(finding));
+}
+
+void EntryJudge::JudgeFile(const Context& context, const EntryFields& fields,
+                           bool sound) {
+  const policy::CompiledPolicy& policy = *reference_.policy;
+  // A fs-verity digest is over another structure than a file's: it equals no
+  // digest of a file's content, whatever its bytes are.
+  const bool comparable = fields.digest.has_value() &&
+                          fields.digest->algorithm.has_value() &&
+                          fields.digest->type == ima::DigestType::kFile;
+  const bool zero = comparable && IsZero(fields.digest->bytes);
+  if (comparable && !zero &&
+      policy.MatchDigest(fields.path, *fields.digest->algorithm,
+                         fields.digest->bytes) == DigestMatch::kListed) {
+    CountGood(sound);
+    return;
+  }
+  if (policy.IsExcluded(fields.path)) {
+    ++counts_.excluded;
+    return;
+  }
+  Finding finding;
+  if (fields.digest.has_value()) finding.found = Describe(*fields.digest);
+  if (zero) {
+    finding.id = "ima.digest_zero";
+    finding.detail = "the kernel could not hash the file";
+    CountOther(context, std::move(finding));
+    return;
+  }
+  const std::vector<Digest> listed = policy.FindDigests(fields.path);
+  if (listed.empty()) {
+    ++counts_.not_in_policy;
+    finding.id = "ima.not_in_policy";
+    finding.detail = "the policy does not name this file";
+  } else {
+    ++counts_.digest_mismatch;
+    finding.id = "ima.digest_mismatch";
+    finding.detail = "the policy lists this file with other digests";
+    finding.expected = Describe(listed);
+    if (!comparable) {
+      finding.detail =
+          "the entry's digest is of a kind that the policy's cannot be "
+          "compared with";
+    }
+  }
+  Report(context, std::move(finding));
+}
+
+void EntryJudge::CountOther(const Context& context, Finding finding) {
+  ++counts_.other_failures;
+  Report(context, std::move(finding));
+}
+
+void EntryJudge::Report(const Context& context, Finding finding) {
+  finding.entry_index = context.entry.index;
+  finding.pcr = context.entry.pcr;
+  if (context.fields.ok()) {
+    finding.path = std::string(context.fields->path);
+  }
+  finding.authenticated &= context.authenticated;
+  // Of a violation, the PCR covers that there was one, not whose.
+  if (context.entry.IsViolation()) finding.authenticated = false;
+  log_.Add(std::move(finding));
+}
+
+}  // namespace cupel::appraisal

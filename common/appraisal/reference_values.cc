@@ -1,0 +1,166 @@
+#include "common/appraisal/reference_values.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/crypto/digest.h"
+#include "common/ima/boot_aggregate.h"
+#include "common/ima/entry.h"
+#include "common/ima/hashed_data.h"
+#include "common/ima/template.h"
+#include "common/policy/digest_table.h"
+#include "common/policy/digest_text.h"
+#include "common/policy/warning_collector.h"
+#include "common/util/escape.h"
+#include "common/util/status_macros.h"
+
+namespace cupel::appraisal {
+namespace {
+
+using ::cupel::crypto::HashAlgorithm;
+using ::cupel::ima::Entry;
+using ::cupel::ima::EntryFields;
+using ::cupel::ima::FileDigest;
+
+bool HasOwnTemplateDigest(const Entry& entry) {
+  const auto algorithm =
+      crypto::ShaFromDigestSize(entry.template_digest.size());
+  return algorithm.has_value() &&
+         std::ranges::equal(ima::TemplateDigest(entry, *algorithm).bytes(),
+                            entry.template_digest);
+}
+
+// Works off one list.
+class PolicyMaker {
+ public:
+  PolicyMaker(ByteOrder byte_order, const ListPolicyOptions& options)
+      : byte_order_(byte_order),
+        options_(options),
+        name_(EscapeForDisplay(options.origin)) {}
+
+  absl::Status Add(const Entry& entry);
+  policy::RuntimePolicy Make() &&;
+
+ private:
+  absl::Status AddFile(const Entry& entry, const EntryFields& fields);
+  void LeaveOut(const Entry& entry, absl::string_view code,
+                absl::string_view reason);
+
+  ByteOrder byte_order_;
+  const ListPolicyOptions& options_;
+  std::string name_;
+  policy::DigestTable::Builder digests_;
+  policy::WarningCollector warnings_;
+};
+
+void PolicyMaker::LeaveOut(const Entry& entry, absl::string_view code,
+                           absl::string_view reason) {
+  if (!warnings_.Wants(code)) {
+    warnings_.Add(code, "", "");
+    return;
+  }
+  const auto fields = ima::ParseFields(entry, byte_order_);
+  const std::string path =
+      fields.ok() ? absl::StrCat("\"", EscapeForDisplay(fields->path), "\"")
+                  : "an entry";
+  warnings_.Add(code, absl::StrCat(name_, ": entry ", entry.index),
+                absl::StrCat(path, " is left out: ", reason));
+}
+
+absl::Status PolicyMaker::Add(const Entry& entry) {
+  if (entry.IsViolation()) {
+    LeaveOut(entry, "list.violation",
+             "it was written while it was measured or in use");
+    return absl::OkStatus();
+  }
+  if (!HasOwnTemplateDigest(entry)) {
+    LeaveOut(entry, "list.template_digest",
+             "the record's digest is not that of its data");
+    return absl::OkStatus();
+  }
+  const auto fields = ima::ParseFields(entry, byte_order_);
+  if (!fields.ok()) {
+    LeaveOut(entry, "list.template", fields.status().message());
+    return absl::OkStatus();
+  }
+  if (fields->buffer.has_value() && !fields->buffer->empty()) {
+    LeaveOut(entry, "list.buffer", "it is no file but a measured buffer");
+    return absl::OkStatus();
+  }
+  if (ima::IsBootAggregatePath(fields->path) &&
+      !options_.include_boot_aggregate) {
+    return absl::OkStatus();
+  }
+  return AddFile(entry, *fields);
+}
+
+absl::Status PolicyMaker::AddFile(const Entry& entry,
+                                  const EntryFields& fields) {
+  if (!fields.digest.has_value()) {
+    LeaveOut(entry, "list.digest", "the entry has no digest");
+    return absl::OkStatus();
+  }
+  const FileDigest& digest = *fields.digest;
+  if (digest.type != ima::DigestType::kFile) {
+    LeaveOut(entry, "list.digest",
+             "its digest is of fs-verity, which no policy can list");
+    return absl::OkStatus();
+  }
+  if (!digest.algorithm.has_value()) {
+    LeaveOut(entry, "list.digest",
+             absl::StrCat("its digest is of the unknown algorithm \"",
+                          EscapeForDisplay(digest.algorithm_name), "\""));
+    return absl::OkStatus();
+  }
+  if (std::ranges::all_of(digest.bytes, [](uint8_t b) { return b == 0; })) {
+    LeaveOut(entry, "list.digest_zero", "its digest is zero");
+    return absl::OkStatus();
+  }
+  const absl::Status path = digests_.AddPath(fields.path);
+  if (absl::IsInvalidArgument(path)) {
+    LeaveOut(entry, "list.path", path.message());
+    return absl::OkStatus();
+  }
+  CUPEL_RETURN_IF_ERROR(path);
+  return digests_.AddDigest(*digest.algorithm, digest.bytes);
+}
+
+policy::RuntimePolicy PolicyMaker::Make() && {
+  policy::RuntimePolicy policy;
+  policy.digests = std::move(digests_).Build();
+  if (policy.digests.path_count() == 0) {
+    warnings_.Add("list.empty", name_, "lists nothing: no file passes");
+  }
+  size_t sha1_count = 0;
+  policy.digests.ForEach(
+      [&](absl::string_view, std::span<const crypto::Digest> digests) {
+        for (const crypto::Digest& digest : digests) {
+          if (digest.algorithm() == HashAlgorithm::kSha1) ++sha1_count;
+        }
+      });
+  if (sha1_count > 0) {
+    warnings_.Add("digest.sha1", name_, policy::Sha1Warning(sha1_count));
+  }
+  policy.warnings = std::move(warnings_).Take(name_);
+  return policy;
+}
+
+}  // namespace
+
+absl::StatusOr<policy::RuntimePolicy> MakePolicyFromList(
+    std::span<const uint8_t> list, const ima::ListOptions& list_options,
+    const ListPolicyOptions& options) {
+  PolicyMaker maker(list_options.byte_order, options);
+  const auto add = [&maker](std::span<const Entry> batch) -> absl::Status {
+    for (const Entry& entry : batch) CUPEL_RETURN_IF_ERROR(maker.Add(entry));
+    return absl::OkStatus();
+  };
+  ima::ListParser parser(list_options);
+  CUPEL_RETURN_IF_ERROR(parser.Feed(list, add));
+  CUPEL_RETURN_IF_ERROR(parser.Finish());
+  return std::move(maker).Make();
+}
+
+}  // namespace cupel::appraisal

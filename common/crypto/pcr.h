@@ -1,0 +1,43 @@
+// What every part of Cupel has to know about PCRs.
+#ifndef CUPEL_COMMON_CRYPTO_PCR_H_
+#define CUPEL_COMMON_CRYPTO_PCR_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/functional/function_ref.h"
+#include "common/crypto/digest.h"
+
+namespace cupel::crypto {
+
+// A PC client TPM has PCR 0 to 23 (TCG PC Client Platform TPM Profile, 4.6).
+inline constexpr uint32_t kPcrCount = 24;
+
+// The algorithms that a bank can have: the hashes with a TPM_ALG_ID (TCG
+// Algorithm Registry) that Cupel has a name for.
+inline constexpr HashAlgorithm kPcrBanks[] = {
+    HashAlgorithm::kSha1,     HashAlgorithm::kSha256,  HashAlgorithm::kSha384,
+    HashAlgorithm::kSha512,   HashAlgorithm::kSm3_256, HashAlgorithm::kSha3_256,
+    HashAlgorithm::kSha3_384, HashAlgorithm::kSha3_512};
+
+// True for the banks that Cupel can compute: SHA-1, SHA-256, SHA-384 and
+// SHA-512. A list can be replayed against these alone.
+constexpr bool IsReplayBank(HashAlgorithm algorithm) {
+  switch (algorithm) {
+    case HashAlgorithm::kSha1:
+    case HashAlgorithm::kSha256:
+    case HashAlgorithm::kSha384:
+    case HashAlgorithm::kSha512:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The value of a PCR in the bank of an algorithm; nullopt if it is not known.
+using PcrLookup =
+    absl::FunctionRef<std::optional<Digest>(HashAlgorithm bank, uint32_t pcr)>;
+
+}  // namespace cupel::crypto
+
+#endif  // CUPEL_COMMON_CRYPTO_PCR_H_

@@ -1,0 +1,33 @@
+#include "common/ima/hashed_data.h"
+
+#include <algorithm>
+
+namespace cupel::ima {
+namespace {
+
+constexpr size_t kLegacyHeaderSize = kLegacyDigestSize + sizeof(uint32_t);
+
+}  // namespace
+
+std::span<const uint8_t> HashedTemplateData(const Entry& entry,
+                                            LegacyTemplateBuffer& buffer) {
+  const std::span<const uint8_t> data = entry.template_data;
+  if (!entry.IsLegacy() || data.size() < kLegacyHeaderSize ||
+      data.size() > kLegacyHeaderSize + kLegacyMaxFileNameSize) {
+    return data;
+  }
+  // The name's size is what is left: no need to know the byte order.
+  buffer.fill(0);
+  const auto name =
+      std::ranges::copy(data.first(kLegacyDigestSize), buffer.begin()).out;
+  std::ranges::copy(data.subspan(kLegacyHeaderSize), name);
+  return buffer;
+}
+
+crypto::Digest TemplateDigest(const Entry& entry,
+                              crypto::HashAlgorithm algorithm) {
+  LegacyTemplateBuffer buffer;
+  return crypto::Hash(algorithm, HashedTemplateData(entry, buffer));
+}
+
+}  // namespace cupel::ima

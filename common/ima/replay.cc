@@ -1,0 +1,282 @@
+#include "common/ima/replay.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/ima/hashed_data.h"
+#include "common/util/bytes.h"
+
+namespace cupel::ima {
+namespace {
+
+using ::cupel::crypto::Digest;
+using ::cupel::crypto::HashAlgorithm;
+using ::cupel::crypto::Sha256Extend;
+using ::cupel::crypto::Sha256Value;
+
+// Entries whose intermediate values are kept at once.
+constexpr size_t kBatchSize = 256;
+
+// What the kernel extends a bank with for one entry.
+Digest ExtendedValue(const Bank& bank, const Entry& entry,
+                     std::span<const uint8_t> hashed) {
+  if (entry.IsViolation()) return Digest::Filled(bank.algorithm, 0xff);
+  if (bank.fill == BankFill::kOwnHash) {
+    return crypto::Hash(bank.algorithm, hashed);
+  }
+  Digest padded(bank.algorithm);
+  std::ranges::copy(crypto::Hash(HashAlgorithm::kSha1, hashed).bytes(),
+                    padded.mutable_bytes().begin());
+  return padded;
+}
+
+// The bytes that each entry's hash is over. Legacy entries have no such bytes
+// in the list: theirs are made here.
+class HashedBatch {
+ public:
+  explicit HashedBatch(std::span<const Entry> entries) : entries_(entries) {
+    legacy_.resize(
+        static_cast<size_t>(std::ranges::count_if(entries, &Entry::IsLegacy)));
+    size_t used = 0;
+    for (size_t i = 0; i < entries.size(); ++i) {
+      data_[i] = entries[i].IsLegacy()
+                     ? HashedTemplateData(entries[i], legacy_[used++])
+                     : entries[i].template_data;
+    }
+  }
+  std::span<const uint8_t> operator[](size_t i) const { return data_[i]; }
+
+ private:
+  std::span<const Entry> entries_;
+  std::array<std::span<const uint8_t>, kBatchSize> data_;
+  std::vector<LegacyTemplateBuffer> legacy_;
+};
+
+// The value of each entry's PCR after it, in one bank: digests side by side.
+class BatchValues {
+ public:
+  BatchValues(HashAlgorithm algorithm, size_t count)
+      : size_(crypto::DigestSize(algorithm)), bytes_(size_ * count) {}
+  std::span<uint8_t> operator[](size_t i) {
+    return std::span(bytes_).subspan(i * size_, size_);
+  }
+
+ private:
+  size_t size_;
+  std::vector<uint8_t> bytes_;
+};
+
+BatchValues ReplaySha256(const std::array<Digest, kPcrCount>& start,
+                         std::span<const Entry> entries,
+                         const HashedBatch& hashed,
+                         std::span<crypto::Sha1Value> sha1) {
+  static const Sha256Value violation = [] {
+    Sha256Value value;
+    value.fill(0xff);
+    return value;
+  }();
+  std::array<Sha256Value, kPcrCount> before;
+  std::array<const Sha256Value*, kPcrCount> last;
+  for (size_t pcr = 0; pcr < kPcrCount; ++pcr) {
+    std::ranges::copy(start[pcr].bytes(), before[pcr].begin());
+    last[pcr] = &before[pcr];
+  }
+  std::array<Sha256Extend, kBatchSize> items;
+  std::array<Sha256Value, kBatchSize> after;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    items[i].message = hashed[i];
+    items[i].fixed_value = entries[i].IsViolation() ? &violation : nullptr;
+    items[i].before = std::exchange(last[entries[i].pcr], &after[i]);
+  }
+  crypto::Sha256HashAndExtend(std::span(items).first(entries.size()),
+                              std::span(after).first(entries.size()), sha1);
+  BatchValues values(HashAlgorithm::kSha256, entries.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    std::ranges::copy(after[i], values[i].begin());
+  }
+  return values;
+}
+
+bool IsInterleaved(const Bank& bank) {
+  return bank == Bank{HashAlgorithm::kSha256, BankFill::kOwnHash};
+}
+
+BatchValues ReplayBank(const Bank& bank,
+                       const std::array<Digest, kPcrCount>& start,
+                       std::span<const Entry> entries,
+                       const HashedBatch& hashed) {
+  std::array<Digest, kPcrCount> pcrs = start;
+  BatchValues values(bank.algorithm, entries.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Digest& pcr = pcrs[entries[i].pcr];
+    crypto::ExtendPcr(pcr, ExtendedValue(bank, entries[i], hashed[i]).bytes());
+    std::ranges::copy(pcr.bytes(), values[i].begin());
+  }
+  return values;
+}
+
+}  // namespace
+
+ReplayTarget ReplayTarget::FromValues(std::vector<Value> values) {
+  ReplayTarget target;
+  target.values_ = std::move(values);
+  return target;
+}
+
+ReplayTarget ReplayTarget::FromComposite(Digest composite,
+                                         std::vector<Slot> slots) {
+  ReplayTarget target;
+  target.composite_ = composite;
+  target.slots_ = std::move(slots);
+  return target;
+}
+
+absl::StatusOr<Replayer> Replayer::Create(std::vector<Bank> banks) {
+  if (banks.empty()) {
+    return absl::InvalidArgumentError("replay: no PCR bank was given");
+  }
+  for (size_t i = 0; i < banks.size(); ++i) {
+    const absl::string_view name = HashAlgorithmName(banks[i].algorithm);
+    if (!crypto::IsReplayBank(banks[i].algorithm)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "replay: bank ", name,
+          " is not supported; sha1, sha256, sha384 and sha512 are"));
+    }
+    for (size_t j = 0; j < i; ++j) {
+      if (banks[j].algorithm == banks[i].algorithm) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("replay: bank ", name, " was given twice"));
+      }
+    }
+  }
+  return Replayer(std::move(banks));
+}
+
+Replayer::Replayer(std::vector<Bank> banks) : banks_(std::move(banks)) {
+  values_.reserve(banks_.size());
+  for (const Bank& bank : banks_) {
+    PcrValues zeros;
+    zeros.fill(Digest(bank.algorithm));
+    values_.push_back(zeros);
+  }
+}
+
+size_t Replayer::BankIndex(HashAlgorithm bank) const {
+  for (size_t i = 0; i < banks_.size(); ++i) {
+    if (banks_[i].algorithm == bank) return i;
+  }
+  return banks_.size();
+}
+
+const Digest& Replayer::Value(HashAlgorithm bank, uint32_t pcr) const {
+  const size_t index = BankIndex(bank);
+  if (index == banks_.size() || pcr >= kPcrCount) std::abort();
+  return values_[index][pcr];
+}
+
+bool Replayer::Explains(const ReplayTarget& target) const {
+  if (target.composite_.has_value()) {
+    std::vector<uint8_t> concatenated;
+    for (const ReplayTarget::Slot& slot : target.slots_) {
+      if (slot.fixed.has_value()) {
+        Append(concatenated, slot.fixed->bytes());
+      } else if (BankIndex(slot.bank) < banks_.size()) {
+        Append(concatenated, Value(slot.bank, slot.pcr).bytes());
+      } else {
+        return false;
+      }
+    }
+    return crypto::Hash(target.composite_->algorithm(), concatenated) ==
+           *target.composite_;
+  }
+  return !target.values_.empty() &&
+         std::ranges::all_of(
+             target.values_, [&](const ReplayTarget::Value& wanted) {
+               return BankIndex(wanted.bank) < banks_.size() &&
+                      Value(wanted.bank, wanted.pcr) == wanted.digest;
+             });
+}
+
+void Replayer::Extend(std::span<const Entry> entries) {
+  while (!entries.empty()) {
+    const auto batch = entries.first(std::min(entries.size(), kBatchSize));
+    entries = entries.subspan(batch.size());
+    ExtendBatch(batch, nullptr, {});
+  }
+}
+
+std::optional<size_t> Replayer::ExtendUntil(std::span<const Entry> entries,
+                                            const ReplayTarget& target,
+                                            std::span<crypto::Sha1Value> sha1) {
+  size_t taken = 0;
+  while (taken < entries.size()) {
+    const size_t size = std::min(entries.size() - taken, kBatchSize);
+    const auto found =
+        ExtendBatch(entries.subspan(taken, size), &target,
+                    sha1.empty() ? sha1 : sha1.subspan(taken, size));
+    if (found.has_value()) return taken + *found;
+    taken += size;
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> Replayer::ExtendBatch(std::span<const Entry> entries,
+                                            const ReplayTarget* target,
+                                            std::span<crypto::Sha1Value> sha1) {
+  const HashedBatch hashed(entries);
+  std::vector<BatchValues> after;
+  after.reserve(banks_.size());
+  bool sha1_done = sha1.empty();
+  for (size_t b = 0; b < banks_.size(); ++b) {
+    if (IsInterleaved(banks_[b])) {
+      after.push_back(ReplaySha256(values_[b], entries, hashed, sha1));
+      sha1_done = true;
+    } else {
+      after.push_back(ReplayBank(banks_[b], values_[b], entries, hashed));
+    }
+  }
+  for (size_t i = 0; i < entries.size() && !sha1_done; ++i) {
+    std::ranges::copy(crypto::Hash(HashAlgorithm::kSha1, hashed[i]).bytes(),
+                      sha1[i].begin());
+  }
+
+  // The state is brought up to date only where it is looked at.
+  size_t applied = 0;
+  const auto apply_up_to = [&](size_t end) {
+    for (; applied < end; ++applied) {
+      const uint32_t pcr = entries[applied].pcr;
+      extended_.set(pcr);
+      for (size_t b = 0; b < banks_.size(); ++b) {
+        std::ranges::copy(after[b][applied],
+                          values_[b][pcr].mutable_bytes().begin());
+      }
+    }
+  };
+  const bool always = target != nullptr &&
+                      (target->composite_.has_value() || Explains(*target));
+  for (size_t i = 0; i < entries.size() && target != nullptr; ++i) {
+    // A value that was wrong before becomes right only with an entry on its
+    // PCR: one comparison rules most entries out.
+    bool candidate = always;
+    for (const ReplayTarget::Value& wanted : target->values_) {
+      if (wanted.pcr != entries[i].pcr) continue;
+      const size_t bank = BankIndex(wanted.bank);
+      candidate |=
+          bank < banks_.size() && wanted.digest.algorithm() == wanted.bank &&
+          std::memcmp(after[bank][i].data(), wanted.digest.bytes().data(),
+                      wanted.digest.size()) == 0;
+      break;
+    }
+    if (!candidate) continue;
+    apply_up_to(i + 1);
+    if (Explains(*target)) return i + 1;
+  }
+  apply_up_to(entries.size());
+  return std::nullopt;
+}
+
+}  // namespace cupel::ima

@@ -1,0 +1,145 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/util/escape.h"
+#include "tenant/commands/commands.h"
+#include "tenant/console.h"
+#include "tenant/exit_code.h"
+#include "tenant/help_formatter.h"
+
+namespace cupel::tenant {
+namespace {
+
+constexpr char kDescription[] =
+    "Operates Cupel, and judges a machine's evidence offline: its IMA "
+    "measurement list, PCR values and quotes by its TPM.";
+constexpr char kFooter[] =
+    "Exit codes: 0, all that was asked for passed; 1, a check failed, and the "
+    "findings say which; 2, bad input, or a check could not be made.";
+
+// A standard stream that the caller has closed would be the next file opened,
+// and what is meant for people would be written into that. In its place comes
+// one that can't be used: reading or writing it is an error.
+void OccupyStandardStreams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+      open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+  }
+}
+
+// The command that the arguments have led to.
+const CLI::App& ChosenCommand(const CLI::App& app) {
+  const CLI::App* chosen = &app;
+  while (!chosen->get_subcommands().empty()) {
+    chosen = chosen->get_subcommands().front();
+  }
+  return *chosen;
+}
+
+std::string FullName(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  return parent == nullptr
+             ? command.get_name()
+             : absl::StrCat(FullName(*parent), " ", command.get_name());
+}
+
+// Says what is wrong with the command line, and how to learn more.
+void ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& chosen = ChosenCommand(app);
+  const bool needs_command = chosen.get_require_subcommand_min() > 0;
+  const std::vector<std::string> unknown = chosen.remaining();
+  std::string message = EscapeForDisplay(error.what());
+  if (needs_command && unknown.empty()) {
+    PrintError(absl::StrCat("no command is given\n\n", app.help()));
+    return;
+  }
+  if (needs_command) {
+    message = absl::StrCat(
+        "unknown ",
+        absl::StartsWith(unknown.front(), "-") ? "option " : "command ",
+        Quoted(unknown.front()));
+  }
+  PrintError(
+      absl::StrCat(message, "\nRun ", FullName(chosen), " --help for more."));
+}
+
+void RegisterCommands(CLI::App& app, ExitCode& exit_code) {
+  CLI::App* log =
+      app.add_subcommand("log", "Look at a measurement list, binary or text.");
+  log->require_subcommand(1);
+  RegisterLogShow(*log, exit_code);
+  RegisterLogReplay(*log, exit_code);
+
+  RegisterAppraise(app, exit_code);
+
+  CLI::App* policy = app.add_subcommand(
+      "policy", "Look at policy files, check and convert them.");
+  policy->require_subcommand(1);
+  RegisterPolicyShow(*policy, exit_code);
+  RegisterPolicyLint(*policy, exit_code);
+  RegisterPolicyConvert(*policy, exit_code);
+}
+
+// Runs the command that the arguments name; its result is in `exit_code`.
+void RunCommand(CLI::App& app, int argc, char** argv, ExitCode& exit_code) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0) {
+      ExplainUsage(app, error);
+      exit_code = ExitCode::kUndecided;
+      return;
+    }
+    // --help and --version come this way too.
+    std::ostringstream text;
+    app.exit(error, text, text);
+    PrintText(text.str());
+    exit_code = ExitCode::kOk;
+  }
+}
+
+ExitCode Run(int argc, char** argv) {
+  ExitCode exit_code = ExitCode::kUndecided;
+  CLI::App app(kDescription, "cupel-tenant");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_help_flag("-h,--help", "Print this text");
+  app.set_version_flag("--version",
+                       std::string("cupel-tenant ") + CUPEL_VERSION,
+                       "Print the version");
+  RegisterCommands(app, exit_code);
+  RunCommand(app, argc, argv, exit_code);
+  if (!FlushOutput()) {
+    PrintError("could not write to standard output");
+    return ExitCode::kUndecided;
+  }
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace cupel::tenant
+
+int main(int argc, char** argv) {
+  cupel::tenant::OccupyStandardStreams();
+  // Nothing thrown, whatever threw it, may end in a code that means "passed".
+  try {
+    return static_cast<int>(cupel::tenant::Run(argc, argv));
+  } catch (const std::exception& error) {
+    cupel::tenant::PrintError(cupel::EscapeForDisplay(error.what()));
+  } catch (...) {
+    cupel::tenant::PrintError("unknown exception");
+  }
+  return static_cast<int>(cupel::tenant::ExitCode::kUndecided);
+}

@@ -1,0 +1,101 @@
+#include "tests/support/swtpm.h"
+
+#include <chrono>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/util/bytes.h"
+#include "common/util/file.h"
+#include "common/util/status_macros.h"
+
+namespace cupel::testing {
+namespace {
+
+constexpr size_t kMaxFileSize = size_t{1} << 20;
+
+// Runs a program in `folder`; what it wrote to standard output.
+absl::StatusOr<std::string> RunIn(const TemporaryFolder& folder,
+                                  const std::vector<std::string>& arguments) {
+  CommandOptions options;
+  options.folder = folder.path();
+  options.environment["TPM2TOOLS_TCTI"] = "swtpm:path=" + folder / "socket";
+  // Making keys takes its time.
+  options.timeout = std::chrono::minutes(2);
+  CUPEL_ASSIGN_OR_RETURN(CommandResult result, RunCommand(arguments, options));
+  if (result.exit_code != 0) {
+    return absl::InternalError(absl::StrCat(absl::StrJoin(arguments, " "),
+                                            ": exit code ", result.exit_code,
+                                            ": ", result.out, result.err));
+  }
+  return std::move(result.out);
+}
+
+}  // namespace
+
+bool SwTpm::IsAvailable() {
+  return IsInPath("swtpm") && IsInPath("swtpm_setup") &&
+         IsInPath("tpm2_quote") && IsInPath("tpm2_activatecredential");
+}
+
+absl::StatusOr<std::unique_ptr<SwTpm>> SwTpm::Start(
+    const std::vector<std::string>& setup_options) {
+  std::unique_ptr<SwTpm> tpm(new SwTpm);
+  const TemporaryFolder& folder = tpm->folder_;
+  std::vector<std::string> setup = {"swtpm_setup", "--tpm2",      "--createek",
+                                    "--tpmstate",  folder.path(), "--pcr-banks",
+                                    "sha1,sha256"};
+  setup.insert(setup.end(), setup_options.begin(), setup_options.end());
+  CUPEL_RETURN_IF_ERROR(RunIn(folder, setup).status());
+  const std::string log = folder / "swtpm.log";
+  CUPEL_ASSIGN_OR_RETURN(
+      tpm->server_,
+      Server::Start(
+          {"swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + folder.path(),
+           "--server", "type=unixio,path=" + folder / "socket", "--ctrl",
+           "type=unixio,path=" + folder / "socket.ctrl", "--flags",
+           "not-need-init,startup-clear"},
+          log));
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  absl::Status status;
+  do {
+    status = RunIn(folder, {"tpm2_getrandom", "--hex", "1"}).status();
+    if (status.ok()) return tpm;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  } while (std::chrono::steady_clock::now() < deadline);
+  const auto said = ReadFile(log, kMaxFileSize);
+  return absl::DeadlineExceededError(
+      absl::StrCat(status.message(), said.ok() ? AsText(*said) : ""));
+}
+
+absl::StatusOr<std::string> SwTpm::RunWithoutFlush(
+    const std::vector<std::string>& arguments) {
+  return RunIn(folder_, arguments);
+}
+
+absl::Status SwTpm::Flush() {
+  for (const char* kind : {"-t", "-l", "-s"}) {
+    CUPEL_RETURN_IF_ERROR(RunIn(folder_, {"tpm2_flushcontext", kind}).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> SwTpm::Run(
+    const std::vector<std::string>& arguments) {
+  CUPEL_ASSIGN_OR_RETURN(std::string output, RunWithoutFlush(arguments));
+  CUPEL_RETURN_IF_ERROR(Flush());
+  return output;
+}
+
+absl::StatusOr<std::vector<uint8_t>> SwTpm::Read(
+    const std::string& name) const {
+  return ReadFile(folder_ / name, kMaxFileSize);
+}
+
+absl::Status SwTpm::Write(const std::string& name,
+                          std::span<const uint8_t> content) const {
+  return WriteFile(folder_ / name, AsText(content));
+}
+
+}  // namespace cupel::testing
