@@ -18,6 +18,7 @@ packages=(
   libre2-dev
   libsimdjson-dev
   libssl-dev
+  libxxhash-dev
   nlohmann-json3-dev
   # Tests and benchmarks.
   catch2

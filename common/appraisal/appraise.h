@@ -162,7 +162,8 @@ struct Appraisal {
 };
 
 struct Options {
-  // Findings kept; the counts are exact whatever it is.
+  // Findings about entries that are kept, beside the few about the evidence as
+  // a whole. The counts are exact whatever it is.
   size_t max_findings = 10'000;
   // Called now and then with the number of entries worked off. May be empty.
   std::function<void(uint64_t)> on_progress;

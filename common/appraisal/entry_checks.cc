@@ -37,18 +37,24 @@ constexpr size_t kGroupSize = 16;
 // TPM Profile, 4.6.2).
 constexpr uint32_t kFirstResettablePcr = 16;
 
-bool IsZero(std::span<const uint8_t> bytes) {
-  return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
-}
+// Digests that a finding names; the others are counted.
+constexpr size_t kDescribedDigests = 8;
 
 std::string Describe(const FileDigest& digest) {
   return absl::StrCat(digest.algorithm_name, ":", HexEncode(digest.bytes));
 }
 
 std::string Describe(const std::vector<Digest>& digests) {
-  return absl::StrJoin(digests, " or ", [](std::string* out, const Digest& d) {
-    absl::StrAppend(out, HashAlgorithmName(d.algorithm()), ":", d.Hex());
-  });
+  const auto shown =
+      std::span(digests).first(std::min(digests.size(), kDescribedDigests));
+  std::string text =
+      absl::StrJoin(shown, " or ", [](std::string* out, const Digest& d) {
+        absl::StrAppend(out, d.ToString());
+      });
+  if (shown.size() < digests.size()) {
+    absl::StrAppend(&text, " or ", digests.size() - shown.size(), " more");
+  }
+  return text;
 }
 
 // No PCR covers a template's name [A43]. Behind digest and name, fields hold
@@ -78,9 +84,9 @@ Finding Make(absl::string_view id, std::string detail) {
 struct EntryJudge::Context {
   const Entry& entry;
   // OK, or why the fields do not fit the template.
-  const absl::StatusOr<EntryFields>& fields;
-  // Of the path, for look-ups; 0 without fields.
-  uint32_t path_hash;
+  const absl::Status& status;
+  const EntryFields& fields;  // if `status` is OK
+  uint32_t path_hash;         // of fields.path, for look-ups
   // The SHA-1 digest of the template data, where the record shows one.
   const crypto::Sha1Value& sha1;
   bool authenticated;
@@ -119,17 +125,18 @@ void EntryJudge::JudgeGroup(std::span<const Entry> entries,
                             std::span<const crypto::Sha1Value> sha1,
                             const ima::PcrSet& covered) {
   const policy::CompiledPolicy& policy = *reference_.policy;
-  fields_.clear();
+  std::array<absl::Status, kGroupSize> statuses;
+  std::array<EntryFields, kGroupSize> fields;
   std::array<uint32_t, kGroupSize> hashes{};
   for (size_t i = 0; i < entries.size(); ++i) {
-    fields_.push_back(ima::ParseFields(entries[i], byte_order_));
-    if (!fields_[i].ok()) continue;
-    hashes[i] = policy.HashPath(fields_[i]->path);
+    statuses[i] = ima::ParseFields(entries[i], byte_order_, fields[i]);
+    if (!statuses[i].ok()) continue;
+    hashes[i] = policy.HashPath(fields[i].path);
     policy.Prefetch(hashes[i]);
   }
   for (size_t i = 0; i < entries.size(); ++i) policy.PrefetchRecord(hashes[i]);
   for (size_t i = 0; i < entries.size(); ++i) {
-    JudgeEntry({entries[i], fields_[i], hashes[i], sha1[i],
+    JudgeEntry({entries[i], statuses[i], fields[i], hashes[i], sha1[i],
                 covered.test(entries[i].pcr)});
   }
 }
@@ -143,7 +150,7 @@ void EntryJudge::JudgeEntry(const Context& context) {
     JudgeViolation(context);
     return;
   }
-  if (!context.fields.ok()) {
+  if (!context.status.ok()) {
     ReportUnreadable(context);
     return;
   }
@@ -155,8 +162,10 @@ void EntryJudge::JudgeEntry(const Context& context) {
                                  "may be another one renamed")));
     return;
   }
-  const EntryFields& fields = *context.fields;
-  if (CheckDeny(context, fields)) return;
+  const EntryFields& fields = context.fields;
+  if (reference_.policy->denies_anything() && CheckDeny(context, fields)) {
+    return;
+  }
   // An empty buffer is what a file has where the template for files is ima-buf.
   if (fields.buffer.has_value() && !fields.buffer->empty()) {
     JudgeBuffer(context, fields, sound);
@@ -194,14 +203,14 @@ bool EntryJudge::CheckPcr(const Context& context) {
 // touched on its way, so it is worth a finding whatever the entry is.
 bool EntryJudge::CheckTemplateDigest(const Context& context) {
   const Entry& entry = context.entry;
-  if (entry.IsViolation()) return true;
-  const auto algorithm =
-      crypto::ShaFromDigestSize(entry.template_digest.size());
+  if (ABSL_PREDICT_TRUE(
+          std::ranges::equal(context.sha1, entry.template_digest)) ||
+      entry.IsViolation()) {
+    return true;
+  }
   std::optional<Digest> computed;
-  if (algorithm == HashAlgorithm::kSha1) {
-    if (std::ranges::equal(context.sha1, entry.template_digest)) return true;
-    computed = *Digest::Create(HashAlgorithm::kSha1, context.sha1);
-  } else if (algorithm.has_value()) {
+  if (const auto algorithm =
+          crypto::ShaFromDigestSize(entry.template_digest.size())) {
     computed = ima::TemplateDigest(entry, *algorithm);
     if (std::ranges::equal(computed->bytes(), entry.template_digest)) {
       return true;
@@ -226,11 +235,11 @@ void EntryJudge::JudgeViolation(const Context& context) {
                          "use: what was measured is not what was used");
   if (reference_.tolerate_violations) finding.severity = Severity::kNotice;
   Report(context, std::move(finding));
-  if (!context.fields.ok()) {
+  if (!context.status.ok()) {
     ReportUnreadable(context);
     return;
   }
-  const absl::string_view path = context.fields->path;
+  const absl::string_view path = context.fields.path;
   if (!reference_.policy->FindDigests(path).empty() ||
       reference_.policy->IsExcluded(path)) {
     return;
@@ -243,7 +252,7 @@ void EntryJudge::JudgeViolation(const Context& context) {
 }
 
 void EntryJudge::ReportUnreadable(const Context& context) {
-  const absl::Status& status = context.fields.status();
+  const absl::Status& status = context.status;
   CountOther(context,
              Make(absl::IsUnimplemented(status) ? "ima.template_unknown"
                                                 : "ima.template_malformed",
@@ -406,40 +415,40 @@ void EntryJudge::JudgeFile(const Context& context, const EntryFields& fields,
                           fields.digest->algorithm.has_value() &&
                           fields.digest->type == ima::DigestType::kFile;
   const bool zero = comparable && IsZero(fields.digest->bytes);
-  if (comparable && !zero &&
-      policy.MatchDigest(fields.path, *fields.digest->algorithm,
-                         fields.digest->bytes) == DigestMatch::kListed) {
-    CountGood(sound);
-    return;
+  DigestMatch match = DigestMatch::kUnlisted;
+  if (comparable && !zero) {
+    match = policy.MatchDigest(context.path_hash, fields.path,
+                               *fields.digest->algorithm, fields.digest->bytes);
+    if (match == DigestMatch::kListed) {
+      CountGood(sound);
+      return;
+    }
   }
   if (policy.IsExcluded(fields.path)) {
     ++counts_.excluded;
     return;
   }
+  if (!comparable && !policy.FindDigests(fields.path).empty()) {
+    match = DigestMatch::kMismatch;
+  }
+  (zero                              ? counts_.other_failures
+   : match == DigestMatch::kUnlisted ? counts_.not_in_policy
+                                     : counts_.digest_mismatch) += 1;
+  if (log_.DropIfFull(Severity::kFailure)) return;
   Finding finding;
-  if (fields.digest.has_value()) finding.found = Describe(*fields.digest);
   if (zero) {
-    finding.id = "ima.digest_zero";
-    finding.detail = "the kernel could not hash the file";
-    CountOther(context, std::move(finding));
-    return;
-  }
-  const std::vector<Digest> listed = policy.FindDigests(fields.path);
-  if (listed.empty()) {
-    ++counts_.not_in_policy;
-    finding.id = "ima.not_in_policy";
-    finding.detail = "the policy does not name this file";
+    finding = Make("ima.digest_zero", "the kernel could not hash the file");
+  } else if (match == DigestMatch::kUnlisted) {
+    finding = Make("ima.not_in_policy", "the policy does not name this file");
   } else {
-    ++counts_.digest_mismatch;
-    finding.id = "ima.digest_mismatch";
-    finding.detail = "the policy lists this file with other digests";
-    finding.expected = Describe(listed);
-    if (!comparable) {
-      finding.detail =
-          "the entry's digest is of a kind that the policy's cannot be "
-          "compared with";
-    }
+    finding =
+        Make("ima.digest_mismatch",
+             comparable ? "the policy lists this file with other digests"
+                        : "the entry's digest is of a kind that the policy's "
+                          "cannot be compared with");
+    finding.expected = Describe(policy.FindDigests(fields.path));
   }
+  if (fields.digest.has_value()) finding.found = Describe(*fields.digest);
   Report(context, std::move(finding));
 }
 
@@ -451,8 +460,8 @@ void EntryJudge::CountOther(const Context& context, Finding finding) {
 void EntryJudge::Report(const Context& context, Finding finding) {
   finding.entry_index = context.entry.index;
   finding.pcr = context.entry.pcr;
-  if (context.fields.ok()) {
-    finding.path = std::string(context.fields->path);
+  if (context.status.ok()) {
+    finding.path = std::string(context.fields.path);
   }
   finding.authenticated &= context.authenticated;
   // Of a violation, the PCR covers that there was one, not whose.

@@ -5,9 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <vector>
 
-#include "absl/status/statusor.h"
 #include "common/appraisal/appraise.h"
 #include "common/appraisal/finding_log.h"
 #include "common/crypto/sha_batch.h"
@@ -61,8 +59,6 @@ class EntryJudge {
   FindingLog& log_;
   EntryCounts& counts_;
   ima::PcrSet odd_pcrs_;  // those already reported
-  // Kept to save allocating them for each group.
-  std::vector<absl::StatusOr<ima::EntryFields>> fields_;
 };
 
 }  // namespace cupel::appraisal

@@ -18,28 +18,27 @@ namespace {
 struct AlgorithmInfo {
   HashAlgorithm algorithm;
   absl::string_view name;
-  size_t size;
 };
 
 // In the order of the enumerators. Linux crypto/hash_info.c.
-constexpr std::array<AlgorithmInfo, 17> kAlgorithms = {{
-    {HashAlgorithm::kMd4, "md4", 16},
-    {HashAlgorithm::kMd5, "md5", 16},
-    {HashAlgorithm::kSha1, "sha1", 20},
-    {HashAlgorithm::kRmd160, "rmd160", 20},
-    {HashAlgorithm::kSha224, "sha224", 28},
-    {HashAlgorithm::kSha256, "sha256", 32},
-    {HashAlgorithm::kSha384, "sha384", 48},
-    {HashAlgorithm::kSha512, "sha512", 64},
-    {HashAlgorithm::kWp256, "wp256", 32},
-    {HashAlgorithm::kWp384, "wp384", 48},
-    {HashAlgorithm::kWp512, "wp512", 64},
-    {HashAlgorithm::kSm3_256, "sm3", 32},
-    {HashAlgorithm::kStreebog256, "streebog256", 32},
-    {HashAlgorithm::kStreebog512, "streebog512", 64},
-    {HashAlgorithm::kSha3_256, "sha3-256", 32},
-    {HashAlgorithm::kSha3_384, "sha3-384", 48},
-    {HashAlgorithm::kSha3_512, "sha3-512", 64},
+constexpr std::array<AlgorithmInfo, kDigestSizes.size()> kAlgorithms = {{
+    {HashAlgorithm::kMd4, "md4"},
+    {HashAlgorithm::kMd5, "md5"},
+    {HashAlgorithm::kSha1, "sha1"},
+    {HashAlgorithm::kRmd160, "rmd160"},
+    {HashAlgorithm::kSha224, "sha224"},
+    {HashAlgorithm::kSha256, "sha256"},
+    {HashAlgorithm::kSha384, "sha384"},
+    {HashAlgorithm::kSha512, "sha512"},
+    {HashAlgorithm::kWp256, "wp256"},
+    {HashAlgorithm::kWp384, "wp384"},
+    {HashAlgorithm::kWp512, "wp512"},
+    {HashAlgorithm::kSm3_256, "sm3"},
+    {HashAlgorithm::kStreebog256, "streebog256"},
+    {HashAlgorithm::kStreebog512, "streebog512"},
+    {HashAlgorithm::kSha3_256, "sha3-256"},
+    {HashAlgorithm::kSha3_384, "sha3-384"},
+    {HashAlgorithm::kSha3_512, "sha3-512"},
 }};
 
 const AlgorithmInfo& Info(HashAlgorithm algorithm) {
@@ -47,8 +46,6 @@ const AlgorithmInfo& Info(HashAlgorithm algorithm) {
 }
 
 }  // namespace
-
-size_t DigestSize(HashAlgorithm algorithm) { return Info(algorithm).size; }
 
 absl::string_view HashAlgorithmName(HashAlgorithm algorithm) {
   return Info(algorithm).name;

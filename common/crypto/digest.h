@@ -41,8 +41,12 @@ enum class HashAlgorithm : uint8_t {
 
 inline constexpr size_t kMaxDigestSize = 64;
 
-// In bytes.
-size_t DigestSize(HashAlgorithm algorithm);
+// In bytes, in the order of the enumerators.
+inline constexpr std::array<uint8_t, 17> kDigestSizes = {
+    16, 16, 20, 20, 28, 32, 48, 64, 32, 48, 64, 32, 32, 64, 32, 48, 64};
+constexpr size_t DigestSize(HashAlgorithm algorithm) {
+  return kDigestSizes[static_cast<size_t>(algorithm)];
+}
 
 // The kernel's name: "sha256", "sm3", "streebog256", "sha3-256".
 absl::string_view HashAlgorithmName(HashAlgorithm algorithm);

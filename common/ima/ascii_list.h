@@ -64,7 +64,7 @@ class AsciiList {
   // template digest shows that: compare it with TemplateDigest.
   //
   // Errors, each naming the line: kInvalidArgument; kUnimplemented for a
-  // template that IsKnownTemplate does not know, whose data no text can give
+  // template that FindTemplateFormat does not know, whose data no text can give
   // back; kResourceExhausted for a limit that was passed.
   static absl::StatusOr<AsciiList> Parse(absl::string_view text,
                                          const ListOptions& options = {});

@@ -56,18 +56,23 @@ class HashedBatch {
   std::vector<LegacyTemplateBuffer> legacy_;
 };
 
-// The value of each entry's PCR after it, in one bank: digests side by side.
+// The value of each entry's PCR after it, in one bank.
 class BatchValues {
  public:
-  BatchValues(HashAlgorithm algorithm, size_t count)
-      : size_(crypto::DigestSize(algorithm)), bytes_(size_ * count) {}
-  std::span<uint8_t> operator[](size_t i) {
-    return std::span(bytes_).subspan(i * size_, size_);
+  explicit BatchValues(std::vector<Sha256Value> values)
+      : sha256_(std::move(values)) {}
+  explicit BatchValues(std::vector<Digest> values)
+      : digests_(std::move(values)) {}
+
+  std::span<const uint8_t> operator[](size_t i) const {
+    if (!sha256_.empty()) return sha256_[i];
+    return digests_[i].bytes();
   }
 
  private:
-  size_t size_;
-  std::vector<uint8_t> bytes_;
+  // Of one kind: what the bank's replay makes.
+  std::vector<Sha256Value> sha256_;
+  std::vector<Digest> digests_;
 };
 
 BatchValues ReplaySha256(const std::array<Digest, kPcrCount>& start,
@@ -86,19 +91,20 @@ BatchValues ReplaySha256(const std::array<Digest, kPcrCount>& start,
     last[pcr] = &before[pcr];
   }
   std::array<Sha256Extend, kBatchSize> items;
-  std::array<Sha256Value, kBatchSize> after;
+  std::vector<Sha256Value> after(entries.size());
   for (size_t i = 0; i < entries.size(); ++i) {
     items[i].message = hashed[i];
     items[i].fixed_value = entries[i].IsViolation() ? &violation : nullptr;
     items[i].before = std::exchange(last[entries[i].pcr], &after[i]);
   }
-  crypto::Sha256HashAndExtend(std::span(items).first(entries.size()),
-                              std::span(after).first(entries.size()), sha1);
-  BatchValues values(HashAlgorithm::kSha256, entries.size());
-  for (size_t i = 0; i < entries.size(); ++i) {
-    std::ranges::copy(after[i], values[i].begin());
-  }
-  return values;
+  crypto::Sha256HashAndExtend(std::span(items).first(entries.size()), after,
+                              sha1);
+  return BatchValues(std::move(after));
+}
+
+// Compares values of one bank; nearly all differ in the first bytes.
+bool IsSame(std::span<const uint8_t> a, std::span<const uint8_t> b) {
+  return a[0] == b[0] && std::ranges::equal(a, b);
 }
 
 bool IsInterleaved(const Bank& bank) {
@@ -110,13 +116,14 @@ BatchValues ReplayBank(const Bank& bank,
                        std::span<const Entry> entries,
                        const HashedBatch& hashed) {
   std::array<Digest, kPcrCount> pcrs = start;
-  BatchValues values(bank.algorithm, entries.size());
+  std::vector<Digest> after;
+  after.reserve(entries.size());
   for (size_t i = 0; i < entries.size(); ++i) {
     Digest& pcr = pcrs[entries[i].pcr];
     crypto::ExtendPcr(pcr, ExtendedValue(bank, entries[i], hashed[i]).bytes());
-    std::ranges::copy(pcr.bytes(), values[i].begin());
+    after.push_back(pcr);
   }
-  return values;
+  return BatchValues(std::move(after));
 }
 
 }  // namespace
@@ -247,31 +254,47 @@ std::optional<size_t> Replayer::ExtendBatch(std::span<const Entry> entries,
   // The state is brought up to date only where it is looked at.
   size_t applied = 0;
   const auto apply_up_to = [&](size_t end) {
+    std::array<size_t, kPcrCount> last;
+    PcrSet changed;
     for (; applied < end; ++applied) {
-      const uint32_t pcr = entries[applied].pcr;
-      extended_.set(pcr);
-      for (size_t b = 0; b < banks_.size(); ++b) {
-        std::ranges::copy(after[b][applied],
+      last[entries[applied].pcr] = applied;
+      changed.set(entries[applied].pcr);
+    }
+    for (size_t pcr = 0; pcr < kPcrCount; ++pcr) {
+      for (size_t b = 0; b < banks_.size() && changed.test(pcr); ++b) {
+        std::ranges::copy(after[b][last[pcr]],
                           values_[b][pcr].mutable_bytes().begin());
       }
     }
+    extended_ |= changed;
   };
-  const bool always = target != nullptr &&
-                      (target->composite_.has_value() || Explains(*target));
-  for (size_t i = 0; i < entries.size() && target != nullptr; ++i) {
-    // A value that was wrong before becomes right only with an entry on its
-    // PCR: one comparison rules most entries out.
-    bool candidate = always;
-    for (const ReplayTarget::Value& wanted : target->values_) {
-      if (wanted.pcr != entries[i].pcr) continue;
-      const size_t bank = BankIndex(wanted.bank);
-      candidate |=
-          bank < banks_.size() && wanted.digest.algorithm() == wanted.bank &&
-          std::memcmp(after[bank][i].data(), wanted.digest.bytes().data(),
-                      wanted.digest.size()) == 0;
-      break;
+  if (target == nullptr) {
+    apply_up_to(entries.size());
+    return std::nullopt;
+  }
+
+  // A value that was wrong before becomes right only with an entry on its PCR:
+  // one comparison rules most entries out.
+  const bool always = target->composite_.has_value() || Explains(*target);
+  struct Watched {
+    std::span<const uint8_t> wanted;  // empty: nothing is wanted
+    const BatchValues* values = nullptr;
+  };
+  std::array<Watched, kPcrCount> watched;
+  for (const ReplayTarget::Value& wanted : target->values_) {
+    const size_t bank = BankIndex(wanted.bank);
+    if (bank == banks_.size() || wanted.pcr >= kPcrCount ||
+        wanted.digest.algorithm() != wanted.bank) {
+      continue;
     }
-    if (!candidate) continue;
+    watched[wanted.pcr] = {wanted.digest.bytes(), &after[bank]};
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const Watched& watch = watched[entries[i].pcr];
+    if (!always &&
+        (watch.wanted.empty() || !IsSame((*watch.values)[i], watch.wanted))) {
+      continue;
+    }
     apply_up_to(i + 1);
     if (Explains(*target)) return i + 1;
   }

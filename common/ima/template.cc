@@ -252,32 +252,31 @@ absl::Status ParseLegacy(std::span<const uint8_t> data, ByteOrder order,
 
 }  // namespace
 
-bool IsKnownTemplate(absl::string_view name) {
-  return FindTemplateFormat(name).has_value();
+absl::StatusOr<EntryFields> ParseFields(const Entry& entry, ByteOrder order) {
+  // Built in place: EntryFields is large.
+  absl::StatusOr<EntryFields> result(absl::in_place);
+  const absl::Status status = ParseFields(entry, order, *result);
+  if (!status.ok()) result = status;
+  return result;
 }
 
-absl::StatusOr<EntryFields> ParseFields(const Entry& entry, ByteOrder order) {
-  // Built in place: EntryFields is large, and this runs once an entry.
-  absl::StatusOr<EntryFields> result(absl::in_place);
+absl::Status ParseFields(const Entry& entry, ByteOrder order,
+                         EntryFields& fields) {
+  fields = EntryFields();
   if (ABSL_PREDICT_FALSE(entry.IsLegacy())) {
-    const absl::Status status =
-        ParseLegacy(entry.template_data, order, *result);
-    if (!status.ok()) result = status;
-    return result;
+    return ParseLegacy(entry.template_data, order, fields);
   }
   const TemplateFormat* format = FindBuiltinFormat(entry.template_name);
   std::optional<TemplateFormat> custom;
   if (ABSL_PREDICT_FALSE(format == nullptr)) {
     custom = FindTemplateFormat(entry.template_name);
     if (!custom) {
-      result = absl::UnimplementedError(
+      return absl::UnimplementedError(
           absl::StrCat("unknown template \"", entry.template_name, "\""));
-      return result;
     }
     format = &*custom;
   }
 
-  EntryFields& fields = *result;
   std::span<const uint8_t> rest = entry.template_data;
   bool has_xattrs = false;
   for (const FieldId field : format->fields()) {
@@ -295,23 +294,21 @@ absl::StatusOr<EntryFields> ParseFields(const Entry& entry, ByteOrder order) {
       }
     }
     if (ABSL_PREDICT_FALSE(problem != nullptr)) {
-      result = FieldError(field, problem);
-      return result;
+      return FieldError(field, problem);
     }
     has_xattrs |= field == FieldId::kXattrLengths;
   }
   if (ABSL_PREDICT_FALSE(!rest.empty())) {
-    result = absl::InvalidArgumentError(absl::StrCat(
+    return absl::InvalidArgumentError(absl::StrCat(
         "template data: ", rest.size(), " bytes left over after the fields of ",
         entry.template_name));
-    return result;
   }
   if (ABSL_PREDICT_FALSE(has_xattrs)) {
     if (Problem problem = CheckXattrs(*format, order, fields)) {
-      result = FieldError(FieldId::kXattrLengths, problem);
+      return FieldError(FieldId::kXattrLengths, problem);
     }
   }
-  return result;
+  return absl::OkStatus();
 }
 
 }  // namespace cupel::ima

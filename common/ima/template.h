@@ -43,7 +43,7 @@ struct EntryFields {
   std::optional<FileDigest> digest;    // d, d-ng, d-ngv2
   absl::string_view path;              // n, n-ng, without the trailing NUL
   std::span<const uint8_t> signature;  // sig: a value of security.ima
-  std::optional<std::span<const uint8_t>> buffer;  // buf
+  std::optional<std::span<const uint8_t>> buffer;  // buf; may be empty
   // d-modsig; absent too where the file has no appended signature.
   std::optional<FileDigest> modsig_digest;
   std::span<const uint8_t> modsig;         // modsig: PKCS#7
@@ -55,13 +55,7 @@ struct EntryFields {
   std::optional<uint32_t> inode_uid;
   std::optional<uint32_t> inode_gid;
   std::optional<uint16_t> inode_mode;
-  // True if the template has the field `buf`.
-  bool is_buffer() const { return buffer.has_value(); }
 };
-
-// True for a built-in template's name, or a format string of known fields of
-// which none contradicts another (see FindTemplateFormat).
-bool IsKnownTemplate(absl::string_view name);
 
 // Decodes the fields of `entry`, which must fit its named template exactly:
 // every field in its place, nothing left over; a path with exactly one NUL at
@@ -75,6 +69,11 @@ bool IsKnownTemplate(absl::string_view name);
 // no fields.
 absl::StatusOr<EntryFields> ParseFields(const Entry& entry,
                                         ByteOrder order = ByteOrder::kLittle);
+
+// The same into `fields`, for callers that decode many entries: whatever it
+// held is gone, and after an error what it holds means nothing.
+absl::Status ParseFields(const Entry& entry, ByteOrder order,
+                         EntryFields& fields);
 
 }  // namespace cupel::ima
 

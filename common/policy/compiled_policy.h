@@ -57,6 +57,7 @@ class CompiledPolicy {
   // The rule that denies this digest, or nullptr.
   const DenyRule* FindDeny(crypto::HashAlgorithm algorithm,
                            std::span<const uint8_t> digest) const;
+  bool denies_anything() const { return !deny_.empty(); }
 
   // True if an exclude matches the start of `path`; exclude_list.h says which
   // patterns are asked about which names, and what it costs.

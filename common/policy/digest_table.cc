@@ -1,6 +1,9 @@
 #include "common/policy/digest_table.h"
 
+// In line: a call costs more than hashing a path.
+#define XXH_INLINE_ALL
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,7 +14,6 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "common/util/bytes.h"
 #include "common/util/status_macros.h"
@@ -28,9 +30,9 @@ constexpr uint32_t kNoHash = std::numeric_limits<uint32_t>::max();
 // Leaves room for one more path and digest: offsets never wrap.
 constexpr size_t kMaxArenaSize = size_t{kNoRecord} - 2 * kMaxPathSize;
 constexpr char kTooLarge[] = "more than 4 GiB of paths and digests";
-// Three quarters of the slots are filled.
-constexpr uint64_t kSlots = 4;
-constexpr uint64_t kPaths = 3;
+// Half of the slots are filled: most searches end at the first.
+constexpr uint64_t kSlots = 2;
+constexpr uint64_t kPaths = 1;
 // Up to here a digest is compared with all that its path has already; beyond,
 // Build removes the repeated ones.
 constexpr uint32_t kScannedDigests = 16;
@@ -180,7 +182,7 @@ DigestTable::DigestTable() { *this = Builder().Build(); }
 
 uint32_t DigestTable::HashPath(absl::string_view path) {
   static const uint64_t seed = MakeSeed();
-  const uint64_t hash = absl::HashOf(seed, path);
+  const uint64_t hash = XXH3_64bits_withSeed(path.data(), path.size(), seed);
   // The greatest value marks empty slots.
   return std::min(static_cast<uint32_t>(hash ^ hash >> 32), kNoHash - 1);
 }

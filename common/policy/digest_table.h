@@ -29,7 +29,7 @@ inline constexpr size_t kMaxPathSize = 8192;
 
 // Paths are bytes without a NUL. Every path and digest is stored once; a lookup
 // touches one run of slots and one record. At most 40 bytes a digest are used
-// beyond the bytes of path and digest (with one digest a path about 18).
+// beyond the bytes of path and digest (with one digest a path about 23).
 // The hash is keyed by a secret of this process, and a lookup's probe is
 // bounded by the longest one that building met: names from a hostile list can't
 // make it slow. Immutable, cheap to copy (shared); may be read by any number of

@@ -59,8 +59,8 @@ ValidEvidence Evidence(const RealList& list) {
   REQUIRE_THAT(StatusOf(made), IsOk());
   for (const ima::Entry& entry : testing::ParseWhole(list.binary)) {
     const auto fields = ima::ParseFields(entry);
-    if (fields.ok() && fields->digest.has_value() && fields->is_buffer() &&
-        !fields->buffer->empty()) {
+    if (fields.ok() && fields->digest.has_value() &&
+        fields->buffer.has_value() && !fields->buffer->empty()) {
       made->buffers[std::string(fields->path)].push_back(
           *Digest::Create(*fields->digest->algorithm, fields->digest->bytes));
     }

@@ -90,7 +90,9 @@ TEST_CASE("Notices don't crowd out what fails") {
 
 TEST_CASE("Dropped findings are not taken for later ones") {
   FindingLog log(2);
-  for (int i = 0; i < 3; ++i) log.Add(Finding());
+  Finding about_entry;
+  about_entry.entry_index = 5;
+  for (int i = 0; i < 3; ++i) log.Add(about_entry);
   CHECK(log.size() == 2);
   CHECK(log.dropped() == 1);
   CHECK(log.worst() == Severity::kFailure);
@@ -98,6 +100,16 @@ TEST_CASE("Dropped findings are not taken for later ones") {
   const std::vector<Finding> findings = log.Take();
   CHECK(findings[0].authenticated);
   CHECK_FALSE(findings[1].authenticated);
+}
+
+TEST_CASE("Bad entries don't crowd out what is wrong with the whole") {
+  FakeMachine machine;
+  for (int i = 0; i < 50; ++i) machine.Run("/tmp/" + std::to_string(i));
+  ValidEvidence evidence = machine.Attest();
+  evidence.options.max_findings = 10;
+  evidence.list.pop_back();
+  const Appraisal appraisal = evidence.Appraise();
+  CHECK(FindFinding(appraisal, "ima.list_malformed") != nullptr);
 }
 
 TEST_CASE("Progress is reported while a list is worked off") {

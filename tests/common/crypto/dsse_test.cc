@@ -36,11 +36,11 @@ TEST_CASE("PAE is what the specification shows") {
 }
 
 TEST_CASE("A signature by the key passes, on every curve") {
-  const std::pair<const char*, std::vector<HashAlgorithm>> kCases[] = {
+  const std::pair<const char*, std::vector<HashAlgorithm>> cases[] = {
       {"P-256", {HashAlgorithm::kSha256}},
       {"P-384", {HashAlgorithm::kSha256, HashAlgorithm::kSha384}},
       {"P-521", {HashAlgorithm::kSha256, HashAlgorithm::kSha512}}};
-  for (const auto& [curve, hashes] : kCases) {
+  for (const auto& [curve, hashes] : cases) {
     const Signer signer(curve);
     for (const HashAlgorithm hash : hashes) {
       INFO(curve);
@@ -157,7 +157,7 @@ TEST_CASE("An envelope that lacks something, or has it twice, is refused") {
     absl::string_view to;
     absl::string_view message;
   };
-  const Case kCases[] = {
+  const Case cases[] = {
       {R"("payload":"e30=",)", "", "no \"payload\""},
       {R"("payloadType":"t",)", "", "no \"payloadType\""},
       {R"(,"signatures":[{"keyid":"","sig":"AA=="}])", "", "no signature"},
@@ -178,7 +178,7 @@ TEST_CASE("An envelope that lacks something, or has it twice, is refused") {
       {R"("keyid":"")", R"("x":[1,)", ""},
       {R"("keyid":"")", R"("x":tru)", "not valid JSON"},
   };
-  for (const Case& c : kCases) {
+  for (const Case& c : cases) {
     INFO(c.from << " -> " << c.to);
     REQUIRE(absl::StrContains(ok, c.from));
     CHECK_THAT(ParseStatus(absl::StrReplaceAll(ok, {{c.from, c.to}})),

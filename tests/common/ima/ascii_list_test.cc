@@ -339,9 +339,7 @@ TEST_CASE("the two forms of a list are told apart", "[ima]") {
   CHECK(*format(std::string("\n\0\0\0", 4)) == ListFormat::kBinary);
   CHECK(*format(std::string("\0", 1)) == ListFormat::kBinary);
   for (const char* other :
-       {"\x7f"
-        "ELF",
-        "{\"a\"", "PCR", "\xff\xff\xff\xff", "\n\n{", "-1 2"}) {
+       {"\177ELF", "{\"a\"", "PCR", "\xff\xff\xff\xff", "\n\n{", "-1 2"}) {
     CHECK_THAT(StatusOf(format(other)), StatusIs(kInvalidArgument, "neither"));
   }
 }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
+#include "common/ima/template_format.h"
 #include "common/util/bytes.h"
 #include "common/util/hex.h"
 #include "tests/support/real_lists.h"
@@ -80,7 +81,7 @@ TEST_CASE("every real entry's fields fit its template", "[ima]") {
       REQUIRE(fields->digest.has_value());
       CHECK(fields->digest->algorithm.has_value());
       CHECK_FALSE(fields->path.empty());
-      CHECK(fields->is_buffer() ==
+      CHECK(fields->buffer.has_value() ==
             (absl::StrContains(entry.template_name, "buf")));
       if (entry.IsViolation()) {
         CHECK(std::ranges::all_of(fields->digest->bytes,
@@ -133,21 +134,16 @@ TEST_CASE("an entry cut short or with a byte too many fits no more", "[ima]") {
   }
 }
 
+constexpr char kInodeFormat[] =
+    "d-ng|n-ng|sig|buf|iuid|igid|imode|xattrnames|xattrlengths|xattrvalues|"
+    "evmsig";
+
 TEST_CASE("an entry relabelled as another template does not fit it", "[ima]") {
   // The name is covered by no PCR (attack A43). Templates with the same fields
   // can be told apart by nothing, and grant nothing.
   const std::vector<std::string> names = {
-      "ima",
-      "ima-ng",
-      "ima-sig",
-      "ima-ngv2",
-      "ima-sigv2",
-      "ima-modsig",
-      "evm-sig",
-      "ima-buf",
-      "d|n",
-      "d-ng|n-ng|sig|buf|iuid|igid|imode|xattrnames|xattrlengths|"
-      "xattrvalues|evmsig"};
+      "ima",        "ima-ng",  "ima-sig", "ima-ngv2", "ima-sigv2",
+      "ima-modsig", "evm-sig", "ima-buf", "d|n",      kInodeFormat};
   const auto alike = [](absl::string_view a, absl::string_view b) {
     const auto has_one_extra = [](absl::string_view name) {
       return name == "ima-sig" || name == "ima-buf";
@@ -176,7 +172,7 @@ TEST_CASE("ima-ng and ima-sig", "[ima]") {
   CHECK(ToVector(fields->digest->bytes) == std::vector<uint8_t>(32, 0x42));
   CHECK(fields->path == "/usr/bin/x");
   CHECK(fields->signature.empty());
-  CHECK_FALSE(fields->is_buffer());
+  CHECK_FALSE(fields->buffer.has_value());
   CHECK_FALSE(fields->modsig_digest);
   CHECK_FALSE(fields->inode_uid);
 
@@ -250,7 +246,7 @@ TEST_CASE("buffers and appended signatures", "[ima]") {
   const auto buf = Data({Sha256(), Path(), ""});
   const auto empty = Parse("ima-buf", buf);
   REQUIRE_THAT(StatusOf(empty), IsOk());
-  CHECK(empty->is_buffer());  // empty, but there
+  CHECK(empty->buffer.has_value());  // empty, but there
   const auto modsig =
       Data({Sha256(), Path(), "", DigestNg("sha1", 20), "pkcs7"});
   const auto fields = Parse("ima-modsig", modsig);
@@ -402,12 +398,12 @@ TEST_CASE("extreme field sizes are refused", "[ima]") {
 TEST_CASE("an unknown template is unimplemented, whatever its data", "[ima]") {
   for (const char* name : {"ima-future", "d-ng|n-ng|what", "d-ng|n-ng|n-ng"}) {
     CAPTURE(name);
-    CHECK_FALSE(IsKnownTemplate(name));
+    CHECK_FALSE(FindTemplateFormat(name).has_value());
     CHECK_THAT(StatusOf(Parse(name, Data({Sha256(), Path()}))),
                StatusIs(kUnimplemented, name));
   }
-  CHECK(IsKnownTemplate("ima-ng"));
-  CHECK(IsKnownTemplate("d-ng|n-ng"));
+  CHECK(FindTemplateFormat("ima-ng").has_value());
+  CHECK(FindTemplateFormat("d-ng|n-ng").has_value());
 }
 
 TEST_CASE("custom formats take their fields in their own order", "[ima]") {

@@ -122,7 +122,7 @@ TEST_CASE("Odd paths are warned about") {
 
 TEST_CASE("What is no line of an allowlist is an error with its number") {
   const std::string good = Hex('a') + "  /bin/sh\n";
-  const std::pair<std::string, std::string> kCases[] = {
+  const std::pair<std::string, std::string> cases[] = {
       {"# comment", "no comments"},
       {Hex('a'), "a digest without a path"},
       {Hex('a') + " ", "a digest without a path"},
@@ -137,10 +137,10 @@ TEST_CASE("What is no line of an allowlist is an error with its number") {
       {"SHA256 (/bin/sh) = " + Hex('a'), "characters; a digest has"},
       {" " + Hex('a') + "  /bin/sh", "0 characters"},
       {"/bin/sh  " + Hex('a'), "characters; a digest has"},
-      {Hex('a') + "  /bin/\0sh" + std::string(1, '\0'), "NUL"},
+      {Hex('a') + "  /bin/" + std::string(1, '\0') + "sh", "NUL"},
       {Hex('a') + "  " + std::string(9000, '/'), "9000 bytes, limit 8192"},
   };
-  for (const auto& [line, reason] : kCases) {
+  for (const auto& [line, reason] : cases) {
     INFO(line.substr(0, 100));
     CHECK_THAT(
         ParseAllowlist(good + "\n" + line + "\n" + good, "list").status(),
@@ -165,11 +165,11 @@ TEST_CASE("Every prefix of a line but the whole path's is refused or shorter") {
 
 TEST_CASE("A digest that anyone can make clears nothing, but may deny") {
   const std::string good = Hex('a') + "  /bin/sh\n";
-  const std::pair<std::string, HashAlgorithm> kWeak[] = {
+  const std::pair<std::string, HashAlgorithm> weak[] = {
       {"md4:" + Hex('1', 32), HashAlgorithm::kMd4},
       {"md5:" + Hex('1', 32), HashAlgorithm::kMd5},
       {"rmd160:" + Hex('1', 40), HashAlgorithm::kRmd160}};
-  for (const auto& [digest, algorithm] : kWeak) {
+  for (const auto& [digest, algorithm] : weak) {
     INFO(digest);
     const std::string text = good + digest + "  /bin/ls\n";
     CHECK_THAT(ParseAllowlist(text, "list").status(),

@@ -14,13 +14,13 @@ using testing::StatusIs;
 constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
 
 TEST_CASE("A digest's algorithm follows from its length") {
-  const std::pair<size_t, HashAlgorithm> kSizes[] = {
+  const std::pair<size_t, HashAlgorithm> sizes[] = {
       {40, HashAlgorithm::kSha1},
       {56, HashAlgorithm::kSha224},
       {64, HashAlgorithm::kSha256},
       {96, HashAlgorithm::kSha384},
       {128, HashAlgorithm::kSha512}};
-  for (const auto& [size, algorithm] : kSizes) {
+  for (const auto& [size, algorithm] : sizes) {
     const std::string hex(size, 'a');
     const auto digest = ParseDigestText(hex, HexCase::kLower);
     REQUIRE_THAT(digest.status(), IsOk());

@@ -21,6 +21,7 @@ constexpr absl::StatusCode kExhausted = absl::StatusCode::kResourceExhausted;
 
 ExcludeSet SetOf(const std::vector<std::string>& texts) {
   std::vector<ExcludePattern> patterns;
+  patterns.reserve(texts.size());
   for (const std::string& text : texts) patterns.push_back({text, "test"});
   auto set = ExcludeSet::Create(std::move(patterns));
   REQUIRE_THAT(set.status(), IsOk());

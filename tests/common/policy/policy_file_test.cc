@@ -111,7 +111,7 @@ TEST_CASE("The older JSON allowlist is read, with a warning") {
 }
 
 TEST_CASE("A missing member is a warning, and fails the schema") {
-  const std::pair<absl::string_view, absl::string_view> kMembers[] = {
+  const std::pair<absl::string_view, absl::string_view> members[] = {
       {R"("release": 12,)", "release"},
       {R"("excludes": ["/tmp/.*"],)", "excludes"},
       {R"(, "generator": 3)", "meta.generator"},
@@ -123,7 +123,7 @@ TEST_CASE("A missing member is a warning, and fails the schema") {
   "verification-keys": "")",
        "verification-keys"},
   };
-  for (const auto& [text, name] : kMembers) {
+  for (const auto& [text, name] : members) {
     INFO(name);
     const auto policy = Load(Changed(text, ""));
     REQUIRE_THAT(policy.status(), IsOk());
@@ -137,7 +137,7 @@ TEST_CASE("A missing member is a warning, and fails the schema") {
 TEST_CASE("A member of the wrong type is an error that names it") {
   const std::pair<std::pair<absl::string_view, absl::string_view>,
                   absl::string_view>
-      kCases[] = {
+      cases[] = {
           {{R"({"version": 1, "generator": 3, "timestamp": "2024-06-11"})",
             "1"},
            "p.json:2: meta: must be an object"},
@@ -169,7 +169,7 @@ TEST_CASE("A member of the wrong type is an error that names it") {
           {{R"({".ima": )", R"({".ima": 1, "x": )"},
            "keyrings[\".ima\"]: must be an array"},
       };
-  for (const auto& [change, message] : kCases) {
+  for (const auto& [change, message] : cases) {
     INFO(message);
     CHECK_THAT(ChangedStatus(change.first, change.second),
                StatusIs(kInvalid, std::string(message)));
@@ -199,7 +199,7 @@ TEST_CASE("A digest may name its algorithm, which the schema does not know") {
 }
 
 TEST_CASE("A key twice in any object is refused") {
-  const std::pair<absl::string_view, absl::string_view> kCases[] = {
+  const std::pair<absl::string_view, absl::string_view> cases[] = {
       {R"("release": 12)", R"("release": 12, "release": 12)"},
       {R"("version": 1)", R"("version": 1, "version": 1)"},
       {R"("/bin/none": [])", R"("/bin/sh": [])"},
@@ -209,7 +209,7 @@ TEST_CASE("A key twice in any object is refused") {
       {R"("dm_policy": null)", R"("dm_policy": null, "dm_policy": null)"},
       {R"("release": 12)", R"("x": 1, "x": 2)"},
   };
-  for (const auto& [from, to] : kCases) {
+  for (const auto& [from, to] : cases) {
     INFO(to);
     CHECK_THAT(ChangedStatus(from, to),
                StatusIs(kInvalid, "stands there twice"));
@@ -334,7 +334,7 @@ TEST_CASE("A deny list has digests, with or without path and reason") {
 
 TEST_CASE("A deny list that might not deny is an error") {
   const std::string hex = absl::StrCat("\"", Hex('a'), "\"");
-  const std::pair<std::string, std::string> kCases[] = {
+  const std::pair<std::string, std::string> cases[] = {
       {R"({"digest": []})", "deny.digest: is unknown"},
       {R"([])", "deny: must be an object"},
       {R"({"digests": {}})", "deny.digests: must be an array"},
@@ -345,7 +345,7 @@ TEST_CASE("A deny list that might not deny is an error") {
        "deny.digests[0].x: is unknown"},
       {R"({"digests": ["ABC"]})", "deny.digests[0]: "},
   };
-  for (const auto& [deny, message] : kCases) {
+  for (const auto& [deny, message] : cases) {
     INFO(deny);
     CHECK_THAT(
         Load(absl::StrCat("{\"digests\": {}, \"deny\": ", deny, "}")).status(),
@@ -375,7 +375,7 @@ TEST_CASE("Escapes in paths become bytes") {
 }
 
 TEST_CASE("Paths that no file can have, and bad escapes, are errors") {
-  const std::pair<std::string, std::string> kCases[] = {
+  const std::pair<std::string, std::string> cases[] = {
       {"", "empty path"},
       {"/a\\u0000b", "NUL in a path"},
       {"/\\ud83d", "half of a surrogate pair"},
@@ -390,7 +390,7 @@ TEST_CASE("Paths that no file can have, and bad escapes, are errors") {
       {"/a\nb", "not valid JSON"},
       {std::string(kMaxPathSize + 1, '/'), "8193 bytes, limit 8192"},
   };
-  for (const auto& [text, message] : kCases) {
+  for (const auto& [text, message] : cases) {
     INFO(text.substr(0, 40));
     CHECK_THAT(
         Load(absl::StrCat("{\"digests\": {\"", text, "\": []}}")).status(),

@@ -154,9 +154,9 @@ TEST_CASE("An allowlist is written as sha256sum would") {
   }
   REQUIRE_THAT(builder.AddPath("/none"), IsOk());
   const std::string hex(64, 'a');
-  CHECK(
-      WriteAllowlist(std::move(builder).Build()) ==
-      absl::StrCat(hex, " * /c\n", "\\", hex, "  /a\\nb\\\\\n", hex, "  /b\n"));
+  const std::string text = WriteAllowlist(std::move(builder).Build());
+  CHECK(text == absl::StrCat(hex, " * /c\n", "\\", hex, "  /a\\nb\\\\\n", hex,
+                             "  /b\n"));
 }
 
 TEST_CASE("Excludes are written a line each, if each is one line") {

@@ -41,7 +41,7 @@ TEST_CASE("Patterns mean what they mean in Python") {
     bool matches;
   };
   // Each checked against re.match.
-  const Case kCases[] = {
+  const Case cases[] = {
       {"/tmp", "/tmpfoo", true},
       {"/tmp", "/var/tmp", false},
       {"/tmp/.*", "/tmp/a", true},
@@ -115,7 +115,7 @@ TEST_CASE("Patterns mean what they mean in Python") {
       {"/#", "/#", true},
       {"/ b", "/ b", true},
   };
-  for (const Case& c : kCases) {
+  for (const Case& c : cases) {
     INFO(c.pattern << " on " << c.path);
     CHECK(Matches(c.pattern, c.path) == c.matches);
   }
@@ -135,7 +135,7 @@ TEST_CASE("Where it differs from Python, it matches less") {
 }
 
 TEST_CASE("What RE2 can't do, or Python does not take, is refused") {
-  const std::pair<absl::string_view, absl::string_view> kCases[] = {
+  const std::pair<absl::string_view, absl::string_view> cases[] = {
       {"/a(?=b)", "look-around"},
       {"/a(?!b)", "look-around"},
       {"/(?<=a)b", "look-around"},
@@ -201,7 +201,7 @@ TEST_CASE("What RE2 can't do, or Python does not take, is refused") {
       {"/[\\8]", "octal"},
       {"/\\777", "octal"},
   };
-  for (const auto& [pattern, reason] : kCases) {
+  for (const auto& [pattern, reason] : cases) {
     INFO(pattern);
     CHECK_THAT(TranslatePythonRegex(pattern).status(),
                StatusIs(kInvalid, std::string(reason)));
@@ -221,7 +221,7 @@ TEST_CASE("Groups nest to a bound") {
 }
 
 TEST_CASE("Literal prefixes hold what every match starts with") {
-  const std::pair<absl::string_view, absl::string_view> kCases[] = {
+  const std::pair<absl::string_view, absl::string_view> cases[] = {
       {"/tmp/x", "/tmp/x"},
       {"^/tmp", "/tmp"},
       {"/tmp/.*", "/tmp/"},
@@ -240,7 +240,7 @@ TEST_CASE("Literal prefixes hold what every match starts with") {
       {"b^c", "b"},
       {"\xc3\xa9", "\xc3\xa9"},
   };
-  for (const auto& [pattern, prefix] : kCases) {
+  for (const auto& [pattern, prefix] : cases) {
     INFO(pattern);
     const auto regex = TranslatePythonRegex(pattern);
     REQUIRE_THAT(regex.status(), IsOk());

@@ -30,8 +30,8 @@ TEST_CASE("As many as are shown are not counted") {
   for (size_t i = 0; i < WarningCollector::kShownPerCode; ++i) {
     collector.Add("a", "f", "m");
   }
-  CHECK(std::move(collector).Take("f").size() ==
-        WarningCollector::kShownPerCode);
+  const auto warnings = std::move(collector).Take("f");
+  CHECK(warnings.size() == WarningCollector::kShownPerCode);
 }
 
 }  // namespace

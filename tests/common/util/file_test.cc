@@ -169,9 +169,11 @@ TEST_CASE("A failed write leaves the old file and no other behind") {
 TEST_CASE("Several threads may write one file") {
   const TemporaryFolder folder;
   const std::string path = folder / "a";
+  constexpr int kThreads = 4;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   std::atomic<int> failures = 0;
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&path, &failures, i] {
       const std::string content(1000, static_cast<char>('a' + i));
       for (int round = 0; round < 5; ++round) {

@@ -24,7 +24,7 @@ TEST_CASE("What AppendUtf8 wrote, DecodeUtf8 reads") {
 }
 
 TEST_CASE("The first and last character of each length") {
-  const std::pair<uint32_t, std::string> kKnown[] = {
+  const std::pair<uint32_t, std::string> known[] = {
       {0x0, std::string(1, '\0')},
       {0x7f, "\x7f"},
       {0x80, "\xc2\x80"},
@@ -35,7 +35,7 @@ TEST_CASE("The first and last character of each length") {
       {0xffff, "\xef\xbf\xbf"},
       {0x10000, "\xf0\x90\x80\x80"},
       {0x10ffff, "\xf4\x8f\xbf\xbf"}};
-  for (const auto& [code_point, bytes] : kKnown) {
+  for (const auto& [code_point, bytes] : known) {
     CAPTURE(code_point);
     std::string out = "a";
     AppendUtf8(code_point, out);
