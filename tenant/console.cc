@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "common/util/escape.h"
 
 namespace cupel::tenant {
 namespace {
@@ -46,10 +45,6 @@ std::string DumpJson(const nlohmann::ordered_json& json, int indent) {
 ExitCode Fail(const absl::Status& status) {
   PrintError(status.message());
   return ExitCode::kUndecided;
-}
-
-std::string Quoted(absl::string_view bytes) {
-  return absl::StrCat("\"", EscapeForDisplay(bytes), "\"");
 }
 
 ProgressMeter::ProgressMeter(absl::string_view what)

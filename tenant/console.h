@@ -33,9 +33,6 @@ std::string DumpJson(const nlohmann::ordered_json& json, int indent = -1);
 // Prints the error and returns kUndecided.
 ExitCode Fail(const absl::Status& status);
 
-// `bytes` between quotation marks, escaped, for messages.
-std::string Quoted(absl::string_view bytes);
-
 // A line on standard error that says how far a long work is; only on a
 // terminal, and only once the work has taken half a second. Gone when
 // destroyed.

@@ -31,6 +31,11 @@ using ::cupel::policy::RuntimePolicy;
 constexpr size_t kMaxListSize = size_t{4} << 30;
 constexpr size_t kMaxKeySize = size_t{1} << 20;
 
+// What a policy's parser is told: raw, as it escapes what it shows.
+std::string OriginName(const std::string& path) {
+  return path == "-" ? "standard input" : path;
+}
+
 bool LooksLikeJson(std::span<const uint8_t> bytes) {
   const absl::string_view text =
       absl::StripLeadingAsciiWhitespace(AsText(bytes));
@@ -65,10 +70,10 @@ absl::StatusOr<RuntimePolicy> LoadPolicy(
       auto bytes,
       ReadTextFile(path, "a policy (JSON, or a digest and a path a line)"));
   if (!LooksLikeJson(bytes) && !key.has_value()) {
-    return policy::ParseAllowlist(AsText(bytes), InputName(path));
+    return policy::ParseAllowlist(AsText(bytes), OriginName(path));
   }
   policy::PolicyFileOptions options;
-  options.origin = InputName(path);
+  options.origin = OriginName(path);
   options.key = key;
   return policy::LoadPolicyFile(std::move(bytes), options);
 }
@@ -79,7 +84,7 @@ absl::Status AddExcludes(const std::string& path, RuntimePolicy& policy) {
       ReadTextFile(path, "an exclude list (a regular expression a line)"));
   CUPEL_ASSIGN_OR_RETURN(
       policy::ExcludeList list,
-      policy::ParseExcludeList(AsText(bytes), InputName(path)));
+      policy::ParseExcludeList(AsText(bytes), OriginName(path)));
   std::ranges::move(list.patterns, std::back_inserter(policy.excludes));
   std::ranges::move(list.warnings, std::back_inserter(policy.warnings));
   return absl::OkStatus();
@@ -91,17 +96,10 @@ absl::Status AddDenyList(const std::string& path, RuntimePolicy& policy) {
       const auto bytes,
       ReadTextFile(path, "a deny list (a digest and a path a line)"));
   CUPEL_ASSIGN_OR_RETURN(
-      const RuntimePolicy list,
-      policy::ParseAllowlist(AsText(bytes), InputName(path)));
-  list.digests.ForEach([&](absl::string_view denied_path,
-                           std::span<const crypto::Digest> digests) {
-    for (const crypto::Digest& digest : digests) {
-      policy.deny.push_back({.digest = digest,
-                             .path = std::string(denied_path),
-                             .reason = "",
-                             .origin = InputName(path)});
-    }
-  });
+      RuntimePolicy list,
+      policy::ParseDenyList(AsText(bytes), OriginName(path)));
+  std::ranges::move(list.deny, std::back_inserter(policy.deny));
+  std::ranges::move(list.warnings, std::back_inserter(policy.warnings));
   return absl::OkStatus();
 }
 
@@ -142,7 +140,7 @@ absl::StatusOr<ima::AsciiList> ParseText(std::span<const uint8_t> bytes,
 }  // namespace
 
 std::string InputName(const std::string& path) {
-  return path == "-" ? "standard input" : EscapeForDisplay(path);
+  return EscapeForDisplay(OriginName(path));
 }
 
 absl::Status InFile(const absl::Status& status, const std::string& path) {
@@ -177,23 +175,20 @@ ima::ListOptions ListFlags::ToOptions() const {
   return options;
 }
 
-absl::StatusOr<LoadedList> LoadList(const std::string& path,
-                                    const ListFlags& flags) {
-  LoadedList list;
-  CUPEL_ASSIGN_OR_RETURN(list.bytes, ReadFile(path, kMaxListSize));
-  const auto format = ima::DetectListFormat(list.bytes);
+absl::StatusOr<std::vector<uint8_t>> LoadList(const std::string& path,
+                                              const ListFlags& flags) {
+  CUPEL_ASSIGN_OR_RETURN(auto bytes, ReadFile(path, kMaxListSize));
+  const auto format = ima::DetectListFormat(bytes);
   if (!format.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(
         InputName(path), ": ", format.status().message(),
         "; give a copy of /sys/kernel/security/ima/binary_runtime_measurements "
         "(or ascii_runtime_measurements)"));
   }
-  if (*format == ima::ListFormat::kBinary) return list;
+  if (*format == ima::ListFormat::kBinary) return bytes;
   CUPEL_ASSIGN_OR_RETURN(const ima::AsciiList text,
-                         ParseText(list.bytes, path, flags));
-  list.bytes = ToVector(text.binary());
-  list.was_text = true;
-  return list;
+                         ParseText(bytes, path, flags));
+  return ToVector(text.binary());
 }
 
 void PolicyFlags::Register(CLI::App& command, bool positional) {
@@ -264,7 +259,7 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Compile(
 absl::StatusOr<policy::TpmPolicy> LoadTpmPolicy(const std::string& path) {
   CUPEL_ASSIGN_OR_RETURN(const auto bytes,
                          ReadFile(path, policy::kMaxTpmPolicySize));
-  return policy::ParseTpmPolicy(AsText(bytes), InputName(path));
+  return policy::ParseTpmPolicy(AsText(bytes), OriginName(path));
 }
 
 absl::StatusOr<tpm::PcrFile> LoadPcrs(const std::string& path,

@@ -44,16 +44,10 @@ struct ListFlags {
   ima::ListOptions ToOptions() const;
 };
 
-// A list in its binary form, whatever the file held.
-struct LoadedList {
-  std::vector<uint8_t> bytes;
-  bool was_text = false;
-};
-
-// Reads a list, "-" for standard input. A text list is turned into the binary
-// one. Errors name the file and what to do.
-absl::StatusOr<LoadedList> LoadList(const std::string& path,
-                                    const ListFlags& flags);
+// Reads a list, "-" for standard input, and returns it in its binary form: a
+// text list is turned into that. Errors name the file and what to do.
+absl::StatusOr<std::vector<uint8_t>> LoadList(const std::string& path,
+                                              const ListFlags& flags);
 
 // --- policies
 

@@ -428,8 +428,10 @@ void EntryJudge::JudgeFile(const Context& context, const EntryFields& fields,
     ++counts_.excluded;
     return;
   }
-  if (!comparable && !policy.FindDigests(fields.path).empty()) {
-    match = DigestMatch::kMismatch;
+  // A path that is listed without a digest is not listed.
+  if (!comparable || match == DigestMatch::kMismatch) {
+    match = policy.FindDigests(fields.path).empty() ? DigestMatch::kUnlisted
+                                                    : DigestMatch::kMismatch;
   }
   (zero                              ? counts_.other_failures
    : match == DigestMatch::kUnlisted ? counts_.not_in_policy

@@ -13,7 +13,7 @@
 #include "common/policy/digest_table.h"
 #include "common/policy/digest_text.h"
 #include "common/policy/warning_collector.h"
-#include "common/util/escape.h"
+#include "common/util/bytes.h"
 #include "common/util/status_macros.h"
 
 namespace cupel::appraisal {
@@ -36,9 +36,7 @@ bool HasOwnTemplateDigest(const Entry& entry) {
 class PolicyMaker {
  public:
   PolicyMaker(ByteOrder byte_order, const ListPolicyOptions& options)
-      : byte_order_(byte_order),
-        options_(options),
-        name_(EscapeForDisplay(options.origin)) {}
+      : byte_order_(byte_order), options_(options), name_(options.origin) {}
 
   absl::Status Add(const Entry& entry);
   policy::RuntimePolicy Make() &&;
@@ -63,8 +61,7 @@ void PolicyMaker::LeaveOut(const Entry& entry, absl::string_view code,
   }
   const auto fields = ima::ParseFields(entry, byte_order_);
   const std::string path =
-      fields.ok() ? absl::StrCat("\"", EscapeForDisplay(fields->path), "\"")
-                  : "an entry";
+      fields.ok() ? absl::StrCat("\"", fields->path, "\"") : "an entry";
   warnings_.Add(code, absl::StrCat(name_, ": entry ", entry.index),
                 absl::StrCat(path, " is left out: ", reason));
 }
@@ -111,11 +108,19 @@ absl::Status PolicyMaker::AddFile(const Entry& entry,
   if (!digest.algorithm.has_value()) {
     LeaveOut(entry, "list.digest",
              absl::StrCat("its digest is of the unknown algorithm \"",
-                          EscapeForDisplay(digest.algorithm_name), "\""));
+                          digest.algorithm_name, "\""));
     return absl::OkStatus();
   }
-  if (std::ranges::all_of(digest.bytes, [](uint8_t b) { return b == 0; })) {
+  if (IsZero(digest.bytes)) {
     LeaveOut(entry, "list.digest_zero", "its digest is zero");
+    return absl::OkStatus();
+  }
+  // Of its algorithm's size: ParseFields has seen to that.
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto value,
+      crypto::Digest::Create(*digest.algorithm, digest.bytes));
+  if (const absl::Status weak = policy::CheckMayAllow(value); !weak.ok()) {
+    LeaveOut(entry, "list.digest_weak", weak.message());
     return absl::OkStatus();
   }
   const absl::Status path = digests_.AddPath(fields.path);
@@ -124,7 +129,7 @@ absl::Status PolicyMaker::AddFile(const Entry& entry,
     return absl::OkStatus();
   }
   CUPEL_RETURN_IF_ERROR(path);
-  return digests_.AddDigest(*digest.algorithm, digest.bytes);
+  return digests_.AddDigest(value.algorithm(), value.bytes());
 }
 
 policy::RuntimePolicy PolicyMaker::Make() && {

@@ -36,6 +36,7 @@ struct ListPolicyOptions {
 //   list.template         an unknown template, or fields that do not fit it
 //   list.buffer           a buffer: a key, a kernel command line
 //   list.digest           no digest, of an unknown algorithm, or of fs-verity
+//   list.digest_weak      MD4, MD5 or RIPEMD-160
 //   list.digest_zero      the kernel could not hash the file, or had no TPM
 //                         (boot_aggregate)
 //   list.path             no path, or one that no policy can list

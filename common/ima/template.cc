@@ -151,6 +151,7 @@ Problem DecodeField(FieldId field, std::span<const uint8_t> bytes,
     case FieldId::kDigestNg:
       return DecodeNamedDigest(bytes, DigestType::kFile, out.digest);
     case FieldId::kNameNg:
+      if (bytes.size() > kMaxNameSize + 1) return "longer than 8192 bytes";
       return DecodeString(bytes, out.path);
     case FieldId::kSignature:
       out.signature = bytes;

@@ -21,6 +21,10 @@
 
 namespace cupel::ima {
 
+// In bytes, of `n-ng`: twice PATH_MAX, more than the kernel ever writes
+// (Linux security/integrity/ima/ima_api.c, ima_d_path).
+inline constexpr size_t kMaxNameSize = 8192;
+
 // What the digest field's prefix says the digest is of.
 enum class DigestType : uint8_t { kFile, kVerity };
 
@@ -59,7 +63,8 @@ struct EntryFields {
 
 // Decodes the fields of `entry`, which must fit its named template exactly:
 // every field in its place, nothing left over; a path with exactly one NUL at
-// its end and none inside, at most 255 bytes in `n`; a digest of its
+// its end and none inside, at most 255 bytes in `n` and kMaxNameSize in `n-ng`;
+// a digest of its
 // algorithm's size where the algorithm is known; `ima:` or `verity:` before it
 // in `d-ngv2`; integers of their size; extended attributes whose names, lengths
 // and values agree in number and size, where the template has them.

@@ -23,6 +23,7 @@ namespace {
 
 constexpr absl::string_view kPayloadType = "application/vnd.keylime+json";
 constexpr size_t kShownSize = 200;
+constexpr size_t kMaxVerificationKeysSize = size_t{1} << 20;
 constexpr int64_t kPolicyVersion = 1;
 constexpr int64_t kLegacyVersion = 5;
 
@@ -355,6 +356,11 @@ class Loader {
   absl::Status ReadVerificationKeys(Value value, const JsonMember& member) {
     CUPEL_RETURN_IF_ERROR(ReadText(value, member, policy_.verification_keys));
     if (policy_.verification_keys.empty()) return absl::OkStatus();
+    if (policy_.verification_keys.size() > kMaxVerificationKeysSize) {
+      return reader_.Error(
+          member, absl::StrCat(policy_.verification_keys.size(),
+                               " bytes, limit ", kMaxVerificationKeysSize));
+    }
     const auto keys = nlohmann::json::parse(policy_.verification_keys, nullptr,
                                             /*allow_exceptions=*/false);
     if (!keys.is_object() || !keys.contains("pubkeys") ||

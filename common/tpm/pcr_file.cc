@@ -446,22 +446,6 @@ absl::StatusOr<PcrFile> ParseBinary(std::span<const uint8_t> bytes,
 
 }  // namespace
 
-absl::string_view PcrFileFormatName(PcrFileFormat format) {
-  switch (format) {
-    case PcrFileFormat::kYaml:
-      return "tpm2-tools text";
-    case PcrFileFormat::kEvmctl:
-      return "evmctl text";
-    case PcrFileFormat::kJson:
-      return "JSON";
-    case PcrFileFormat::kSerialized:
-      return "tpm2-tools serialized";
-    case PcrFileFormat::kRaw:
-      return "raw values";
-  }
-  return "unknown";
-}
-
 absl::StatusOr<PcrFile> ParsePcrFile(std::span<const uint8_t> bytes,
                                      const PcrSelection* selection) {
   if (bytes.size() > kMaxPcrFileSize) {

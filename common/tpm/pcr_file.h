@@ -24,8 +24,6 @@ enum class PcrFileFormat {
   kSerialized,  // tpm2_quote -F serialized
   kRaw,         // tpm2_quote -F values, tpm2_pcrread -o
 };
-// "tpm2-tools text", "raw values".
-absl::string_view PcrFileFormatName(PcrFileFormat format);
 
 struct PcrFile {
   PcrFileFormat format = PcrFileFormat::kYaml;

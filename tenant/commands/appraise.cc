@@ -64,7 +64,7 @@ struct AppraiseFlags {
 struct Inputs {
   std::vector<NamedPolicy> policies;
   std::vector<policy::PolicyWarning> tpm_policy_warnings;
-  LoadedList list;
+  std::vector<uint8_t> list;
   std::vector<uint8_t> attest;
   std::vector<uint8_t> signature;
   std::optional<tpm::AttestationKey> ak;
@@ -222,7 +222,7 @@ absl::Status Load(const AppraiseFlags& flags, Inputs& in) {
   CUPEL_RETURN_IF_ERROR(CheckInputs(flags));
   CUPEL_RETURN_IF_ERROR(LoadReference(flags, in));
   CUPEL_ASSIGN_OR_RETURN(in.list, LoadList(flags.list_file, flags.list));
-  in.evidence.list.bytes = in.list.bytes;
+  in.evidence.list.bytes = in.list;
   in.evidence.list.byte_order = flags.list.ToOptions().byte_order;
   in.evidence.list.template_digest_size = flags.list.digest_size;
   if (!flags.quote.empty()) return LoadQuote(flags, in);

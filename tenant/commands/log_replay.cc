@@ -55,7 +55,7 @@ struct BankReplay {
 
 // A list, what it is compared with, and what came of it.
 struct Replay {
-  LoadedList list;
+  std::vector<uint8_t> list;
   ima::ListOptions options;
   uint64_t entry_count = 0;
   // The PCRs that the list extends, and PCR 10.
@@ -80,7 +80,7 @@ absl::Status CountEntries(Replay& replay) {
   listed.set(ima::kImaPcr);
   ima::ListParser parser(replay.options);
   CUPEL_RETURN_IF_ERROR(
-      parser.Feed(replay.list.bytes, [&](std::span<const ima::Entry> entries) {
+      parser.Feed(replay.list, [&](std::span<const ima::Entry> entries) {
         for (const ima::Entry& entry : entries) listed.set(entry.pcr);
         return absl::OkStatus();
       }));
@@ -179,14 +179,12 @@ absl::Status ReplayBanks(Replay& replay) {
   ProgressMeter meter("entries replayed");
   ima::ListParser parser(replay.options);
   uint64_t done = 0;
-  return parser.Feed(replay.list.bytes,
-                     [&](std::span<const ima::Entry> entries) {
-                       for (BankReplay& bank : replay.banks)
-                         Extend(bank, entries, done);
-                       done += entries.size();
-                       meter.Update(done);
-                       return absl::OkStatus();
-                     });
+  return parser.Feed(replay.list, [&](std::span<const ima::Entry> entries) {
+    for (BankReplay& bank : replay.banks) Extend(bank, entries, done);
+    done += entries.size();
+    meter.Update(done);
+    return absl::OkStatus();
+  });
 }
 
 absl::Status RunReplay(const ReplayFlags& flags, Replay& replay) {

@@ -117,7 +117,8 @@ class LinePrinter {
 };
 
 // Prints the entries before what is wrong with the list, if anything is.
-absl::Status PrintEntries(const ShowFlags& flags, const LoadedList& list) {
+absl::Status PrintEntries(const ShowFlags& flags,
+                          std::span<const uint8_t> list) {
   const ima::ListOptions options = flags.list.ToOptions();
   LinePrinter printer(flags.tail);
   // Entries that scroll by on a terminal are progress enough.
@@ -127,7 +128,7 @@ absl::Status PrintEntries(const ShowFlags& flags, const LoadedList& list) {
   }
   ima::ListParser parser(options);
   CUPEL_RETURN_IF_ERROR(
-      parser.Feed(list.bytes, [&](std::span<const ima::Entry> entries) {
+      parser.Feed(list, [&](std::span<const ima::Entry> entries) {
         if (meter.has_value()) meter->Update(entries.front().index);
         for (const ima::Entry& entry : entries) {
           if (flags.pcr.has_value() && entry.pcr != *flags.pcr) continue;
@@ -142,7 +143,7 @@ absl::Status PrintEntries(const ShowFlags& flags, const LoadedList& list) {
 ExitCode Show(const ShowFlags& flags) {
   const auto list = LoadList(flags.file, flags.list);
   if (!list.ok()) return Fail(list.status());
-  if (list->bytes.empty()) {
+  if (list->empty()) {
     PrintError(absl::StrCat(InputName(flags.file), ": an empty list"));
   }
   const absl::Status status = PrintEntries(flags, *list);

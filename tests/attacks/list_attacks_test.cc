@@ -158,7 +158,7 @@ TEST_CASE("A10: names that try to be something else") {
       "\x1b[2J\x1b[1m",
       "/usr/bin/s\xcc\x88h",
       "/" + std::string(4095, 'a'),
-      "/" + std::string(65535, 'b'),
+      "/" + std::string(8191, 'b'),
   };
   for (const std::string& name : names) {
     FakeMachine attacked = machine;
@@ -169,6 +169,14 @@ TEST_CASE("A10: names that try to be something else") {
     CHECK(appraisal.findings[0].path == name);
     CHECK(appraisal.counts.entries == 5);
   }
+}
+
+TEST_CASE("A10: a name that is longer than the kernel writes") {
+  FakeMachine machine;
+  machine.policy.excludes = {"/tmp/.*"};
+  machine.list.AddFile("/tmp/" + std::string(8188, 'b'), FileDigestOf("evil"));
+  CHECK(FindingIds(machine.Attest().Appraise()) ==
+        Ids{"ima.template_malformed"});
 }
 
 TEST_CASE("A10: a name with a NUL inside") {

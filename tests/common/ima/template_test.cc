@@ -231,6 +231,17 @@ TEST_CASE("the version 2 digest says what it is of", "[ima]") {
   CHECK(verity_fields->digest->algorithm_name == "sha256");
 }
 
+TEST_CASE("a name may be longer than any path, and no longer", "[ima]") {
+  const auto name = [](size_t size) {
+    return std::string(size, '/') + std::string(1, '\0');
+  };
+  const auto longest = Data({Sha256(), name(kMaxNameSize)});
+  CHECK_THAT(StatusOf(Parse("ima-ng", longest)), IsOk());
+  const auto longer = Data({Sha256(), name(kMaxNameSize + 1)});
+  CHECK_THAT(StatusOf(Parse("ima-ng", longer)),
+             StatusIs(kInvalidArgument, "longer than 8192 bytes"));
+}
+
 TEST_CASE("a digest of an unknown algorithm parses and has none", "[ima]") {
   for (const size_t size : {0U, 1U, 32U, 100U}) {
     const auto data = Data({DigestNg("sha9000", size), Path()});

@@ -316,6 +316,11 @@ TEST_CASE("verification-keys must be the text of a JSON object with keys") {
                       absl::StrCat("\"verification-keys\": \"", text, "\"")),
         StatusIs(kInvalid, "verification-keys: must be"));
   }
+  const std::string large((1 << 20) + 1, ' ');
+  CHECK_THAT(
+      ChangedStatus(R"("verification-keys": "")",
+                    absl::StrCat("\"verification-keys\": \"", large, "\"")),
+      StatusIs(kInvalid, "verification-keys: 1048577 bytes, limit 1048576"));
 }
 
 TEST_CASE("A deny list has digests, with or without path and reason") {

@@ -325,10 +325,5 @@ TEST_CASE("huge files are refused", "[tpm][pcr_file]") {
   CHECK_THAT(StatusOf(ParsePcrFile(bytes)), StatusIs(kResourceExhausted));
 }
 
-TEST_CASE("formats have names", "[tpm][pcr_file]") {
-  CHECK(PcrFileFormatName(PcrFileFormat::kRaw) == "raw values");
-  CHECK(PcrFileFormatName(PcrFileFormat::kYaml) == "tpm2-tools text");
-}
-
 }  // namespace
 }  // namespace cupel::tpm
