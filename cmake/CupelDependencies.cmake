@@ -9,6 +9,22 @@ find_package(CLI11 CONFIG REQUIRED)
 pkg_check_modules(RE2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
+find_package(yaml-cpp CONFIG REQUIRED)
+pkg_check_modules(TSS2 REQUIRED IMPORTED_TARGET
+                  tss2-esys tss2-mu tss2-rc tss2-tctildr)
+
+# SOCI comes with neither a CMake package of Debian's nor a pkg-config file.
+find_library(SOCI_CORE soci_core REQUIRED)
+find_library(SOCI_SQLITE3 soci_sqlite3 REQUIRED)
+pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
+add_library(cupel_soci INTERFACE)
+target_include_directories(cupel_soci SYSTEM INTERFACE /usr/include/soci)
+target_link_libraries(cupel_soci INTERFACE ${SOCI_CORE} ${SOCI_SQLITE3}
+                      PkgConfig::SQLITE3)
+add_library(cupel::soci ALIAS cupel_soci)
+
 if(CUPEL_BUILD_TESTS)
   find_package(Catch2 2 CONFIG REQUIRED)
   include(Catch)

@@ -14,12 +14,21 @@ packages=(
   pkg-config
   # Libraries that the binaries link.
   libabsl-dev
+  libboost-dev
   libcli11-dev
+  libgrpc++-dev
+  libprotobuf-dev
   libre2-dev
   libsimdjson-dev
+  libsoci-dev
+  libsqlite3-dev
   libssl-dev
+  libtss2-dev
   libxxhash-dev
+  libyaml-cpp-dev
   nlohmann-json3-dev
+  protobuf-compiler
+  protobuf-compiler-grpc
   # Tests and benchmarks.
   catch2
   libbenchmark-dev

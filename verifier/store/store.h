@@ -1,0 +1,273 @@
+// What a verifier remembers, in words of the domain. The one place that knows
+// SQL is behind this interface (docs/architecture.md, Layers).
+//
+// Trust: what is read from the store is believed. Whoever can write it owns the
+// verifier.
+#ifndef CUPEL_VERIFIER_STORE_STORE_H_
+#define CUPEL_VERIFIER_STORE_STORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/appraisal/appraise.h"
+#include "common/appraisal/finding.h"
+#include "common/util/agent_id.h"
+
+namespace cupel::verifier {
+
+// The verdict's column (docs/protocol.md, 5). Numbers stand in databases.
+enum class AgentState : uint8_t {
+  kExpected = 1,  // added, not enrolled yet
+  kEnrolled = 2,  // enrolled, of no tenant yet
+  kPending = 3,
+  kTrusted = 4,
+  kFailed = 5,
+  kStopped = 6,
+};
+absl::string_view AgentStateName(AgentState state);  // "TRUSTED"
+
+// How an operator wants an agent judged.
+struct AgentSettings {
+  std::vector<std::string> policies;  // names in the tenant, in order
+  std::map<std::string, std::string> labels;
+  // "any", "pinned", or a tpm_policy as JSON; empty: none, which can't pass.
+  std::string boot;
+  bool lab = false;
+  bool allow_sha1_bank = false;
+  bool tolerate_violations = false;
+  std::vector<std::string> padded_sha1_banks;
+  std::optional<absl::Duration> interval;  // nullopt: the verifier's
+  friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
+};
+
+// What enrolment has shown.
+struct Enrollment {
+  std::vector<uint8_t> ek_certificate;  // DER
+  std::string ek_sha256;                // of that DER, lower-case hex
+  std::vector<uint8_t> ek_name;
+  std::vector<uint8_t> ak_public;  // TPMT_PUBLIC
+  std::vector<uint8_t> ak_name;
+  absl::Time time;
+  std::string address;  // of the peer, for limits
+};
+
+// A finding that an operator has accepted: it fails no more in that boot.
+struct AcceptedFinding {
+  std::string id;
+  std::string path;   // bytes
+  std::string found;  // as in the finding: the digest it was accepted with
+  uint32_t reset_count = 0;
+  uint32_t restart_count = 0;
+  std::string who;
+  std::string why;
+  absl::Time time;
+};
+
+struct AgentRecord {
+  AgentId id;
+  std::string tenant;  // empty: of none yet
+  AgentState state = AgentState::kEnrolled;
+  std::string state_reason;
+  // Bound by `add`; empty: any EK may have the id (trust on first use).
+  std::string wanted_ek_sha256;
+  std::optional<Enrollment> enrollment;  // nullopt: kExpected
+  AgentSettings settings;
+  // Grows with each change of settings, of the policies that they name, or of
+  // state by an operator: a verdict that was begun before is not recorded.
+  uint64_t policy_epoch = 0;
+  // Grows with each claim: only the last claim's owner may write.
+  uint64_t owner_epoch = 0;
+
+  std::optional<absl::Time> valid_until;  // of kTrusted and kPending
+  std::optional<absl::Time> last_attested;
+  std::optional<absl::Time> last_seen;
+  uint64_t attestation_count = 0;
+  appraisal::EntryCounts counts;
+  std::vector<appraisal::Finding> findings;  // of the last verdict that failed
+  std::vector<AcceptedFinding> accepted;
+  std::string boot_composite;         // hex; of the last quote that passed
+  std::string pinned_boot_composite;  // hex; approved by an operator
+  appraisal::Progress progress;
+
+  // kTrusted only while it is valid, else what `now` makes of it (kPending).
+  AgentState StateAt(absl::Time now) const;
+};
+
+struct PolicyRecord {
+  std::string tenant;
+  std::string name;
+  uint64_t version = 0;
+  std::string content_id;     // SHA-256 of the file, hex
+  std::vector<uint8_t> file;  // as it was given
+  absl::Time created;
+};
+
+// A verdict with its progress: written together or not at all.
+struct VerdictWrite {
+  AgentId id;
+  uint64_t owner_epoch = 0;
+  uint64_t policy_epoch = 0;
+  // The new state; nullopt leaves it (progress alone, or a failed agent that
+  // has failed again).
+  std::optional<AgentState> state;
+  std::string reason;
+  std::optional<absl::Time> valid_until;
+  std::vector<appraisal::Finding> findings;  // with kFailed
+  appraisal::EntryCounts counts;
+  appraisal::Progress progress;
+  std::string boot_composite;
+};
+
+struct AgentEvent {
+  uint64_t sequence = 0;  // ascending in the store
+  absl::Time time;
+  std::string tenant;
+  AgentId id;
+  AgentState previous = AgentState::kEnrolled;
+  AgentState state = AgentState::kEnrolled;
+  std::string text;
+  std::vector<appraisal::Finding> findings;
+};
+
+struct AgentFilter {
+  std::string tenant;
+  std::map<std::string, std::string> labels;  // all of them
+  std::optional<AgentId> after;               // ids greater than it
+  uint32_t limit = 1000;
+};
+
+// Threads: every function may be called by any thread, and may block for as
+// long as a disk takes.
+//
+// Errors of all of them, beside those named: kUnavailable, the store can't be
+// reached or is full, and nothing was changed; kDataLoss, it holds what it
+// can't hold. kNotFound where the agent or policy doesn't exist *in that
+// tenant*: other tenants' objects don't exist for a caller.
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // The clock that deadlines are reckoned by.
+  virtual absl::Time Now() const = 0;
+
+  // --- Enrolment.
+
+  // Consumes `nonce` and binds the keys, in one transaction. A known agent with
+  // the same EK gets a new AK and keeps all else; owner_epoch grows. kExpected
+  // becomes kPending.
+  //
+  // kAlreadyExists: the nonce was used, the id has another EK (or is to have
+  // another one), or the EK has another id; the message tells which only in
+  // words that name no other tenant's object. kFailedPrecondition: `issued` is
+  // not after the last delete of the id. kResourceExhausted: more than
+  // `max_unclaimed_per_address` unclaimed enrolments from that address.
+  virtual absl::StatusOr<AgentRecord> Enroll(
+      const AgentId& id, const Enrollment& enrollment,
+      std::span<const uint8_t> nonce, absl::Time issued,
+      absl::string_view token, uint32_t max_unclaimed_per_address) = 0;
+
+  // A single-use token that puts whoever enrols with it into `tenant`. Only its
+  // hash is stored.
+  virtual absl::Status AddEnrollmentToken(absl::string_view tenant,
+                                          absl::string_view token_sha256,
+                                          absl::Time expires) = 0;
+
+  // Forgets nonces, tokens and unclaimed enrolments from before `before`.
+  virtual absl::Status Expire(absl::Time before) = 0;
+
+  // --- Operators.
+
+  // Binds the id to the tenant and to an EK (empty: to the one that it has or
+  // will have). kPending where it is enrolled, kExpected where not. kNotFound
+  // for a policy's name, named in the message; kAlreadyExists if it was added;
+  // kFailedPrecondition if it is enrolled with another EK.
+  virtual absl::StatusOr<AgentRecord> AddAgent(
+      absl::string_view tenant, const AgentId& id,
+      const AgentSettings& settings, absl::string_view ek_sha256,
+      absl::string_view who) = 0;
+  // Replaces the settings; a TRUSTED agent becomes PENDING, a FAILED one stays.
+  virtual absl::Status UpdateAgent(absl::string_view tenant, const AgentId& id,
+                                   const AgentSettings& settings,
+                                   absl::string_view who) = 0;
+  virtual absl::Status DeleteAgent(absl::string_view tenant, const AgentId& id,
+                                   absl::string_view who) = 0;
+  // FAILED or STOPPED becomes PENDING; progress is dropped, history (the
+  // counters, unless `reset_counters`) stays. kFailedPrecondition in any other
+  // state.
+  virtual absl::Status Reactivate(absl::string_view tenant, const AgentId& id,
+                                  std::vector<AcceptedFinding> accepted,
+                                  bool reset_counters,
+                                  absl::string_view pin_boot_composite,
+                                  absl::string_view who) = 0;
+  virtual absl::Status StopAgent(absl::string_view tenant, const AgentId& id,
+                                 absl::string_view who) = 0;
+  virtual absl::StatusOr<AgentRecord> GetAgent(absl::string_view tenant,
+                                               const AgentId& id) = 0;
+  virtual absl::StatusOr<std::vector<AgentRecord>> ListAgents(
+      const AgentFilter& filter) = 0;
+  // Enrolled and of no tenant.
+  virtual absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() = 0;
+
+  // --- Policies.
+
+  // With `create`, kAlreadyExists if the name is taken; else kNotFound if it is
+  // not. A new version raises the policy_epoch of every agent that names it.
+  virtual absl::StatusOr<PolicyRecord> PutPolicy(
+      absl::string_view tenant, absl::string_view name,
+      std::span<const uint8_t> file, bool create, absl::string_view who) = 0;
+  // kFailedPrecondition while an agent names it, with how many do.
+  virtual absl::Status DeletePolicy(absl::string_view tenant,
+                                    absl::string_view name,
+                                    absl::string_view who) = 0;
+  virtual absl::StatusOr<PolicyRecord> GetPolicy(absl::string_view tenant,
+                                                 absl::string_view name) = 0;
+  // Without the files.
+  virtual absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
+      absl::string_view tenant) = 0;
+  virtual absl::StatusOr<uint64_t> CountAgentsWithPolicy(
+      absl::string_view tenant, absl::string_view name) = 0;
+
+  // --- Sessions.
+
+  // The agent as a stream that says it is that agent needs it: unproven, so
+  // nothing changes. kNotFound where it isn't enrolled.
+  virtual absl::StatusOr<AgentRecord> FindAgent(const AgentId& id) = 0;
+  // A proven stream takes the agent over: owner_epoch grows.
+  virtual absl::StatusOr<AgentRecord> ClaimAgent(const AgentId& id,
+                                                 absl::string_view owner) = 0;
+  // Verdict and progress in one transaction. kAborted, and nothing is written,
+  // unless both epochs are still those of the record: claim, or read, again. A
+  // FAILED or STOPPED agent's state is not changed by any verdict: kAborted.
+  virtual absl::StatusOr<AgentRecord> RecordVerdict(
+      const VerdictWrite& write) = 0;
+  virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
+
+  // --- Events.
+
+  // In their order, those after `sequence`; at most `limit`.
+  virtual absl::StatusOr<std::vector<AgentEvent>> EventsAfter(
+      absl::string_view tenant, uint64_t sequence, uint32_t limit) = 0;
+  virtual absl::StatusOr<uint64_t> LastEventSequence() = 0;
+  // Calls `changed` from any thread after each committed change, with the agent
+  // that changed (nullopt: several). It must not call the store.
+  virtual void OnChange(
+      std::function<void(std::optional<AgentId>)> changed) = 0;
+
+  // A consistent copy in a new file. kAlreadyExists if `path` exists.
+  virtual absl::Status Backup(const std::string& path) = 0;
+};
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_STORE_STORE_H_
