@@ -96,7 +96,7 @@ TEST_CASE("A path that is wrong in one thing is refused") {
       {"intermediate is no CA", [](Path& p) { p.intermediate.is_ca = false; },
        "CA"},
       {"intermediate without basicConstraints",
-       [](Path& p) { p.intermediate.is_ca = std::nullopt; }, "no CA"},
+       [](Path& p) { p.intermediate.is_ca = std::nullopt; }, "CA"},
       {"intermediate may not sign",
        [](Path& p) { p.intermediate.key_usage = "digitalSignature"; }, ""},
       {"root allows no intermediate", [](Path& p) { p.root.path_length = 0; },

@@ -84,7 +84,7 @@ TEST_CASE("DER is taken exactly") {
 TEST_CASE("The padding of an NV index is cut off") {
   const auto made = MakeCertificate({});
   const std::vector<uint8_t> der = ToVector(made.certificate.der());
-  for (const uint8_t fill : {0x00, 0xff, 0x30}) {
+  for (const uint8_t fill : std::vector<uint8_t>{0x00, 0xff, 0x30}) {
     std::vector<uint8_t> padded = der;
     padded.resize(der.size() + 500, fill);
     const auto cut = WithoutPadding(padded);

@@ -8,6 +8,7 @@
 
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
+#include "common/util/hex.h"
 #include "tests/support/enrollment_bench.h"
 #include "tests/support/status_matchers.h"
 
@@ -60,6 +61,32 @@ TEST_CASE("What is sealed comes out again") {
   CHECK(opened->content.token == expected.token);
   CHECK(opened->content.secret == expected.secret);
   CHECK_FALSE(IsZero(opened->nonce));
+}
+
+// Sealed by another implementation of the format (Python's cryptography).
+constexpr absl::string_view kForeign =
+    "01ab11535a08c015b5000102030405060708090a0b0c0d0e0f10111213141516171819"
+    "1a1b1c1d1e1f64e03c2ae45a2f48053b83965a166845463fbc7e33d96999ae09a37e38"
+    "57cb34c54ce1c82ef0daa80ab2b047ed23f4b06ede68e12bfa30e1b70a55cfa4ef8607"
+    "efc5ef257da2036dbaecf631149ed77f44b7a53535a501226098cfbd7f415ee67c493e"
+    "1a3cb4814e75192221b8c7b1c584c1dc790b252a97413dc64bd683f1f37f862eda482c"
+    "df4be50d70a97ba304ce8486fc1833681e9275";
+
+TEST_CASE("A cookie is of the format that is written down") {
+  const auto keys = *CookieKeys::Create(Keys({0x11}));
+  const auto opened = keys->Open(*HexDecode(kForeign));
+  REQUIRE_THAT(StatusOf(opened), IsOk());
+  const CookieContent& content = opened->content;
+  CHECK(content.issued == absl::FromUnixSeconds(1700000000));
+  CHECK(content.agent_id ==
+        *AgentId::FromBytes(std::vector<uint8_t>(16, 0x42)));
+  CHECK(AsText(content.ek_certificate) == "certificate");
+  CHECK(content.ek_template == "L-1");
+  CHECK(AsText(content.ak_public) == "ak");
+  CHECK(content.verifier_certificate == std::vector<uint8_t>(32, 0));
+  CHECK(content.token == "token");
+  CHECK(content.secret == Secret(std::vector<uint8_t>(32, 5)));
+  CHECK(opened->nonce[31] == 31);
 }
 
 TEST_CASE("Nothing of a cookie can be read, and no two are alike") {
