@@ -55,6 +55,7 @@ TEST_CASE("a certificate that lacks one thing is none of an EK", "[tpm][ek]") {
       {"platform", [](auto& s) { s.ekus = {"2.23.133.8.2"}; }, "platform"},
       {"platform as well", [](auto& s) { s.ekus.emplace_back("2.23.133.8.2"); },
        "platform"},
+      {"a CA that may not sign", [](auto& s) { s.is_ca = true; }, "CA"},
       {"a CA",
        [](auto& s) {
          s.is_ca = true;
