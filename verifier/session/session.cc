@@ -550,9 +550,12 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
     }
     verdict_findings_.emplace_back(finding.id);
   }
-  whole_list_next_ = std::ranges::any_of(
-      appraisal.findings,
-      [](const Finding& finding) { return finding.id == "ima.list_start"; });
+  // A piece that makes no sense may not be the piece that was meant.
+  whole_list_next_ =
+      std::ranges::any_of(appraisal.findings, [&](const Finding& finding) {
+        return finding.id == "ima.list_start" ||
+               (finding.id == "ima.list_malformed" && told_.first_entry != 0);
+      });
   if (needs_.Learn(appraisal.findings) || whole_list_next_) want_now_ = true;
   if (appraisal.verdict == Verdict::kUndecided) {
     RecordReason(ReasonOf(appraisal));

@@ -168,19 +168,47 @@ TEST_CASE("A5: an old boot's clock is a clone's") {
 TEST_CASE("A8: a list that is not the rest that was asked for") {
   Rig rig;
   rig.Trust();
-  rig.machine.Run("/usr/bin/sh").Run("/usr/bin/sh");
+  rig.machine.Run("/usr/bin/sh").Run("/usr/lib/libc");
   Stream& stream = *rig.stream;
   stream.SendQuote();
   std::vector<uint8_t> list = stream.List();
+  const auto first_record = static_cast<std::ptrdiff_t>(
+      rig.machine.list.offsets()[5] - rig.machine.list.offsets()[4]);
   SECTION("the same piece twice") {
-    stream.session->OnChunk({.data = list, .last = false}, rig.verifier.now);
+    stream.session->OnChunk(
+        {.data = {list.begin(), list.begin() + first_record}, .last = false},
+        rig.verifier.now);
   }
-  SECTION("an entry short") { list.resize(list.size() / 2); }
+  SECTION("the last entry cut off") {
+    list.erase(list.begin() + first_record, list.end());
+  }
+  SECTION("from an entry later") {
+    list.erase(list.begin(), list.begin() + first_record);
+  }
   SECTION("nothing at all") { list.clear(); }
   SECTION("from the start") { list = rig.machine.list.bytes(); }
   stream.session->OnChunk({.data = list, .last = true}, rig.verifier.now);
   stream.RunJobs();
   CHECK(stream.state() == AgentState::kFailed);
+}
+
+TEST_CASE(
+    "A8: a list cut inside of a record proves nothing, and is due again") {
+  Rig rig;
+  rig.Trust();
+  rig.machine.Run("/usr/bin/sh");
+  const absl::Time valid_until = *rig.stream->record().valid_until;
+  rig.verifier.store.now += absl::Seconds(3);
+  rig.stream->SendQuote();
+  std::vector<uint8_t> list = rig.stream->List();
+  list.pop_back();
+  rig.stream->session->OnChunk({.data = list, .last = true}, rig.verifier.now);
+  rig.stream->RunJobs();
+  CHECK(rig.stream->record().valid_until == valid_until);
+  CHECK(rig.stream->output.verdicts.back().next_entry == 0);
+  rig.stream->Wait(rig.verifier.options.least_interval);
+  rig.stream->Round();
+  CHECK(rig.stream->record().valid_until > valid_until);
 }
 
 TEST_CASE("A9: entries that no quote covers are not judged") {
@@ -578,6 +606,10 @@ TEST_CASE("A33: a clone that went another way is told by its list") {
   second.Prove();
   second.SendList();
   second.RunJobs();
+  // Nothing fits where the other one had got to; all of it shows why.
+  CHECK(second.output.verdicts.back().next_entry == 0);
+  second.Wait(rig.verifier.options.least_interval);
+  second.Round();
   CHECK(second.state() == AgentState::kFailed);
 }
 
