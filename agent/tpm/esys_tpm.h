@@ -13,9 +13,9 @@ namespace cupel::agent {
 struct EsysOptions {
   // As tss2's TCTI loader takes it: "device:/dev/tpmrm0",
   // "swtpm:host=127.0.0.1,port=2321".
-  std::string tcti;
+  std::string tcti = {};
   // The endorsement hierarchy's password; empty on nearly every machine.
-  Secret endorsement_password;
+  Secret endorsement_password = {};
 };
 
 // A TPM through tpm2-tss.

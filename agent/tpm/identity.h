@@ -30,10 +30,10 @@ absl::StatusOr<AkBlobs> LoadAk(const std::string& path);
 
 struct IdentityOptions {
   // The AK is kept here as "ak". Must exist.
-  std::string state_folder;
+  std::string state_folder = {};
   // nullopt: that of the AK that is kept; else the first of tpm::kEkTemplates
   // that the TPM has a certificate of; else L-1.
-  std::optional<tpm::EkTemplate> ek_template;
+  std::optional<tpm::EkTemplate> ek_template = std::nullopt;
   AkKind ak_kind = AkKind::kEccP256;
 };
 
