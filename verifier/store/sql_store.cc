@@ -1122,6 +1122,36 @@ absl::Status SqlStore::RecordSeen(const AgentId& id, absl::Time time) {
       });
 }
 
+absl::StatusOr<uint32_t> SqlStore::ExpireVerdicts(absl::Time now) {
+  constexpr char kReason[] = "no evidence in time";
+  uint32_t expired = 0;
+  // Which agent, as OnChange tells it: nullopt stands for several.
+  Change change{.changed = false};
+  const auto body = [&](Connection& db) -> absl::Status {
+    expired = 0;
+    CUPEL_ASSIGN_OR_RETURN(
+        const auto agents,
+        QueryAgents(db,
+                    "WHERE state IN (3, 4) AND valid_until <= :now"
+                    " ORDER BY agent_id",
+                    {SqlTime(now)}));
+    for (AgentRecord agent : agents) {
+      const AgentState previous = agent.state;
+      agent.state = AgentState::kPending;
+      agent.state_reason = kReason;
+      agent.valid_until.reset();
+      CUPEL_RETURN_IF_ERROR(UpdateRow(db, agent));
+      CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, agent.tenant, agent.id,
+                                       previous, agent.state, kReason));
+      ++expired;
+    }
+    change.changed = expired > 0;
+    return absl::OkStatus();
+  };
+  CUPEL_RETURN_IF_ERROR(Write(Durability::kFull, change, body));
+  return expired;
+}
+
 // --- Events.
 
 absl::StatusOr<std::vector<AgentEvent>> SqlStore::EventsAfter(
