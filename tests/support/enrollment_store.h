@@ -180,6 +180,9 @@ class EnrollmentStore : public verifier::Store {
   absl::Status RecordSeen(const AgentId&, absl::Time) override {
     return NotHere();
   }
+  absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time) override {
+    return NotHere();
+  }
   absl::StatusOr<std::vector<verifier::AgentEvent>> EventsAfter(
       absl::string_view, uint64_t, uint32_t) override {
     return NotHere();
