@@ -18,7 +18,7 @@ namespace {
 // docs/architecture.md, "Folders". Unit tests mirror these under tests/.
 constexpr char kRooms[] =
     "common/(util|crypto|tpm|ima|uefi|policy|appraisal|config|rpc)|"
-    "agent(/(tpm|sources|enrollment|rpc))?|"
+    "agent(/(attester|tpm|sources|enrollment|rpc))?|"
     "verifier(/(enrollment|session|store|notify|console|rpc))?|"
     "tenant(/(commands|rpc))?";
 constexpr char kTestRooms[] =
