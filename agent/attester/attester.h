@@ -25,10 +25,10 @@ namespace cupel::agent {
 
 struct AttesterOptions {
   AgentId agent_id;
-  std::string agent_version;
+  std::string agent_version{};
   // What Hello says of the machine.
-  std::vector<crypto::HashAlgorithm> banks;
-  std::vector<uint32_t> list_pcrs;
+  std::vector<crypto::HashAlgorithm> banks{};
+  std::vector<uint32_t> list_pcrs{};
   bool big_endian = false;
 
   // The list has settled once it has not grown for so long, or at the latest so

@@ -36,7 +36,7 @@ struct HelloMessage {
 struct QuoteMessage {
   std::vector<uint8_t> attest;     // TPMS_ATTEST
   std::vector<uint8_t> signature;  // TPMT_SIGNATURE
-  tpm::PcrValues pcrs;
+  tpm::PcrValues pcrs{};
   std::vector<uint8_t> nonce{};
 };
 
