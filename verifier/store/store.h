@@ -252,6 +252,10 @@ class Store {
   virtual absl::StatusOr<AgentRecord> RecordVerdict(
       const VerdictWrite& write) = 0;
   virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
+  // TRUSTED and PENDING with a valid_until at or before `now` become PENDING
+  // without one, each with an event; nothing else of them changes. How many
+  // were TRUSTED or PENDING so.
+  virtual absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) = 0;
 
   // --- Events.
 
