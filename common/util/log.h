@@ -82,9 +82,9 @@ class Logger {
 
   struct Options {
     LogFormat format = LogFormat::kText;
-    LogLevel least = LogLevel::kInfo;   // what is below it is dropped
-    Sink sink;                          // empty: standard error
-    std::function<absl::Time()> clock;  // empty: the machine's
+    LogLevel least = LogLevel::kInfo;        // what is below it is dropped
+    Sink sink = {};                          // empty: standard error
+    std::function<absl::Time()> clock = {};  // empty: the machine's
   };
 
   // Text to standard error, from kInfo on.

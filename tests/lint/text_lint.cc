@@ -19,7 +19,7 @@ namespace {
 constexpr char kRooms[] =
     "common/(util|crypto|tpm|ima|uefi|policy|appraisal|config|rpc)|"
     "agent(/(tpm|sources|enrollment|rpc))?|"
-    "verifier(/(enrollment|session|store|notify|console|rpc))?|"
+    "verifier(/(enrollment|session|store|pki|notify|console|rpc))?|"
     "tenant(/(commands|rpc))?";
 constexpr char kTestRooms[] =
     "tests/(support|contract|integration|oracle|conformance|attacks|cli|vm|"
