@@ -63,6 +63,14 @@ absl::StatusOr<Appraisal> Appraise(const AppraisalJob& job) {
   if (!job.boot_problem.empty()) {
     WithholdPass(job.boot_problem, job.progress, appraisal);
   }
+  if (job.reset_in_stream) {
+    appraisal.findings.push_back(appraisal::MakeFinding(
+        "tpm.reset_in_stream", Severity::kFailure,
+        "the TPM was reset while the machine's connection stayed open: "
+        "something else than the machine's boot filled its PCRs"));
+    appraisal.verdict = Verdict::kFail;
+    appraisal.progress = job.progress;
+  }
   const bool passed = appraisal.verdict == Verdict::kPass;
   ApplyAccepted(job.accepted, job.clock_info, appraisal);
   if (!passed && appraisal.verdict == Verdict::kPass) {

@@ -46,6 +46,9 @@ struct AppraisalJob {
   std::string boot_problem;
   appraisal::Progress progress;
   tpm::ClockInfo clock_info;  // of the quote, which was verified
+  // The TPM was reset since an earlier quote on the same stream, which a reboot
+  // would have ended: a failure.
+  bool reset_in_stream = false;
   std::vector<AcceptedFinding> accepted;
 
   // Appraises. Accepted findings are notices in what it returns; progress is

@@ -405,6 +405,25 @@ bool Session::MayResume(const tpm::VerifiedQuote& quote) const {
                                     ReplayBanks(quote.selection(), reference_));
 }
 
+// What was trusted was another boot: this one has to show its list first.
+bool Session::WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote) {
+  const std::optional<tpm::ClockInfo>& before = record_->progress.clock_info;
+  if (record_->state != AgentState::kTrusted || !before.has_value() ||
+      tpm::CompareCounters(*before, quote.attest().clock_info).relation !=
+          tpm::BootRelation::kNewBoot) {
+    return true;
+  }
+  VerdictWrite write = UnchangedWrite("a new boot, not judged yet");
+  write.state = AgentState::kPending;
+  auto record = store_.RecordVerdict(write);
+  if (!record.ok()) {
+    RefuseForStore(record.status());
+    return false;
+  }
+  TakeRecord(*std::move(record));
+  return true;
+}
+
 void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
                         std::vector<uint8_t> qualifying_data,
                         const Challenge& challenge, absl::Time now) {
@@ -414,6 +433,7 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
     RecordReason(policy.message());
     return Refuse(policy.message(), options_.retry_after);
   }
+  if (!WithdrawTrustOfOldBoot(verified)) return;
   const ListRequestMessage wanted =
       MayResume(verified) ? ListRequestMessage{record_->progress.entry_count,
                                                record_->progress.byte_offset}
@@ -432,6 +452,7 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
     discard_ = true;
   }
   phase_ = Phase::kCollecting;
+  list_size_ = 0;
   list_deadline_ = now + options_.list_timeout;
   chunk_deadline_ = now + options_.chunk_timeout;
 
@@ -450,6 +471,10 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
   job_.boot_problem = boot_problem_;
   job_.progress = record_->progress;
   job_.clock_info = verified.attest().clock_info;
+  // A machine that boots does not keep its connections [A27].
+  job_.reset_in_stream =
+      stream_clock_.has_value() &&
+      stream_clock_->reset_count != job_.clock_info.reset_count;
   job_.accepted = record_->accepted;
   evidence_policy_epoch_ = record_->policy_epoch;
   const auto composite = policy::ComputeBootComposite(
@@ -481,12 +506,13 @@ void Session::OnChunk(ChunkMessage chunk, absl::Time now) {
   if (now > list_deadline_ || now > chunk_deadline_) {
     return Refuse("the list took too long", options_.retry_after);
   }
-  if (chunk.data.size() > options_.max_list_size - job_.list.size()) {
+  if (chunk.data.size() > options_.max_list_size - list_size_) {
     return Refuse(
         absl::StrCat("a list of more than ", options_.max_list_size, " bytes"),
         options_.retry_after);
   }
   chunk_deadline_ = now + options_.chunk_timeout;
+  list_size_ += chunk.data.size();
   if (!discard_) Append(job_.list, chunk.data);
   if (chunk.last && discard_) {
     job_ = AppraisalJob{};
@@ -496,6 +522,7 @@ void Session::OnChunk(ChunkMessage chunk, absl::Time now) {
     FinishRound(/*pending_count=*/0, now);
   } else if (chunk.last) {
     phase_ = Phase::kAppraising;
+    stream_clock_ = job_.clock_info;
     output_.PostAppraisal(std::move(job_));
     job_ = AppraisalJob{};
   }
@@ -523,9 +550,12 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
     }
     verdict_findings_.emplace_back(finding.id);
   }
-  whole_list_next_ = std::ranges::any_of(
-      appraisal.findings,
-      [](const Finding& finding) { return finding.id == "ima.list_start"; });
+  // A piece that makes no sense may not be the piece that was meant.
+  whole_list_next_ =
+      std::ranges::any_of(appraisal.findings, [&](const Finding& finding) {
+        return finding.id == "ima.list_start" ||
+               (finding.id == "ima.list_malformed" && told_.first_entry != 0);
+      });
   if (needs_.Learn(appraisal.findings) || whole_list_next_) want_now_ = true;
   if (appraisal.verdict == Verdict::kUndecided) {
     RecordReason(ReasonOf(appraisal));

@@ -165,6 +165,7 @@ class Session {
   void BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
                  std::vector<uint8_t> qualifying_data,
                  const Challenge& challenge, absl::Time now);
+  bool WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote);
   bool MayResume(const tpm::VerifiedQuote& quote) const;
 
   VerdictWrite WriteFor(const appraisal::Appraisal& appraisal) const;
@@ -218,6 +219,9 @@ class Session {
   uint64_t last_job_id_ = 0;
   uint64_t evidence_policy_epoch_ = 0;
   std::string boot_composite_;
+  size_t list_size_ = 0;
+  // Of the last quote on this stream whose list was judged.
+  std::optional<tpm::ClockInfo> stream_clock_;
   bool discard_ = false;  // the list is taken, but not judged
   absl::Time list_deadline_;
   absl::Time chunk_deadline_;
