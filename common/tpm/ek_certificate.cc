@@ -120,8 +120,10 @@ absl::StatusOr<TpmIdentity> CheckAlternativeName(
 absl::StatusOr<TpmIdentity> ValidateEkCertificate(
     const crypto::Certificate& certificate) {
   CUPEL_RETURN_IF_ERROR(CheckUsages(certificate));
-  // Above 1 are guesses about certificates without basicConstraints.
-  if (X509_check_ca(certificate.get()) != 0) {
+  // X509_check_ca alone passes one whose key usage denies what its
+  // basicConstraints say.
+  if ((X509_get_extension_flags(certificate.get()) & EXFLAG_CA) != 0 ||
+      X509_check_ca(certificate.get()) != 0) {
     return NoEk("it is a CA's");
   }
   return CheckAlternativeName(certificate);

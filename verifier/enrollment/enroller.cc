@@ -70,6 +70,9 @@ absl::Status CheckEkPath(const Certificate& certificate,
                          std::span<const std::vector<uint8_t>> issuers,
                          const EnrollerOptions& options, absl::Time now) {
   if (options.ek_issuers == EkIssuers::kAcceptUnknownIssuer) {
+    if (now < certificate.not_before() || now > certificate.not_after()) {
+      return absl::PermissionDeniedError("its certificate is not valid now");
+    }
     return absl::OkStatus();
   }
   std::vector<Certificate> intermediates;

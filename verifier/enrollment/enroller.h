@@ -45,7 +45,7 @@ enum class EkIssuers : uint8_t {
   kPinnedRoots,
   // Anybody's: for laboratories. Whoever can reach the verifier can make up a
   // TPM in software. All else about the certificate is checked, its signature
-  // and validity excepted.
+  // excepted.
   kAcceptUnknownIssuer,
 };
 
@@ -53,7 +53,7 @@ struct EnrollerOptions {
   EkIssuers ek_issuers = EkIssuers::kPinnedRoots;
   // Needed with kPinnedRoots, and with nothing else. An intermediate CA may be
   // pinned, which is of use where agents have the EK's certificate alone.
-  std::optional<crypto::TrustAnchors> ek_roots;
+  std::optional<crypto::TrustAnchors> ek_roots = std::nullopt;
   // Enrolments that no tenant has claimed, for each peer address.
   uint32_t max_unclaimed_per_address = 16;
 };
