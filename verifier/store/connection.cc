@@ -193,8 +193,7 @@ class Connection::Statement {
       if (type == 't') return text;
       SqlBytes copy(bytes.get_len());
       if (!copy.empty()) {
-        bytes.read_from_start(reinterpret_cast<char*>(copy.data()),
-                              copy.size());
+        bytes.read(0, reinterpret_cast<char*>(copy.data()), copy.size());
       }
       return copy;
     }
