@@ -49,8 +49,7 @@ void LogAppraisal(const AgentId& agent, const appraisal::Appraisal& appraisal,
   }
   const appraisal::EntryCounts& counts = appraisal.counts;
   if (appraisal.verdict == appraisal::Verdict::kPass) {
-    log.Debug("appraisal passed",
-              {{"agent", id}, {"entries", counts.entries}});
+    log.Debug("appraisal passed", {{"agent", id}, {"entries", counts.entries}});
     return;
   }
   log.Error(absl::StrCat("IMA ERRORS: template-hash ", counts.template_digest,

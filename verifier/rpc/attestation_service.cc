@@ -285,7 +285,7 @@ class AttestationStream final
   }
 
   AttestationService& service_;
-  std::mutex mutex_;  // guards context_
+  std::mutex mutex_;                      // guards context_
   grpc::CallbackServerContext* context_;  // nullptr once gRPC is done
   const std::string key_;
   WriteQueue<AttestationStream, v1::VerifierMessage> writes_{*this};
@@ -325,8 +325,8 @@ AttestationService::Attest(grpc::CallbackServerContext* context) {
       return new RefusedStream(
           {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many streams"});
     }
-    stream = std::make_shared<AttestationStream>(*this, context,
-                                                 ++last_number_);
+    stream =
+        std::make_shared<AttestationStream>(*this, context, ++last_number_);
     streams_.insert(stream);
   }
   auto ticket = surroundings_.table.Open(

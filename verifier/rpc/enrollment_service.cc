@@ -50,11 +50,10 @@ absl::StatusOr<v1::CompleteEnrollmentReply> DoComplete(
   CUPEL_ASSIGN_OR_RETURN(
       const AgentRecord record,
       enroller.Complete(complete, address, std::span(&certificate, 1)));
-  log.Info("agent enrolled",
-           {{"agent", record.id.ToString()},
-            {"ek_sha256", record.enrollment->ek_sha256},
-            {"address", address},
-            {"state", AgentStateName(record.state)}});
+  log.Info("agent enrolled", {{"agent", record.id.ToString()},
+                              {"ek_sha256", record.enrollment->ek_sha256},
+                              {"address", address},
+                              {"state", AgentStateName(record.state)}});
   v1::CompleteEnrollmentReply reply;
   reply.set_state(std::string(AgentStateName(record.state)));
   return reply;
@@ -66,10 +65,9 @@ grpc::ServerUnaryReactor* EnrollmentService::Begin(
     grpc::CallbackServerContext* context,
     const v1::BeginEnrollmentRequest* request,
     v1::BeginEnrollmentReply* reply) {
-  return RunUnary(context, reply, "Enrollment.Begin", pool_, log_,
-                  [this, request] {
-                    return DoBegin(enroller_, certificate_, *request);
-                  });
+  return RunUnary(
+      context, reply, "Enrollment.Begin", pool_, log_,
+      [this, request] { return DoBegin(enroller_, certificate_, *request); });
 }
 
 grpc::ServerUnaryReactor* EnrollmentService::Complete(

@@ -35,14 +35,13 @@ std::string Text(absl::string_view bytes) {
 void SetProto(absl::Time time, google::protobuf::Timestamp& message) {
   const int64_t seconds = absl::ToUnixSeconds(time);
   message.set_seconds(seconds);
-  message.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(
-      time - absl::FromUnixSeconds(seconds))));
+  message.set_nanos(static_cast<int32_t>(
+      absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
 }
 
 void SetProto(absl::Duration duration, google::protobuf::Duration& message) {
   absl::Duration rest;
-  message.set_seconds(
-      absl::IDivDuration(duration, absl::Seconds(1), &rest));
+  message.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &rest));
   message.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
 }
 
@@ -53,8 +52,7 @@ absl::StatusOr<absl::Duration> DurationFromProto(
       message.nanos() <= -1'000'000'000 || message.nanos() >= 1'000'000'000) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": no duration"));
   }
-  return absl::Seconds(message.seconds()) +
-         absl::Nanoseconds(message.nanos());
+  return absl::Seconds(message.seconds()) + absl::Nanoseconds(message.nanos());
 }
 
 v1::State ToProto(AgentState state) {
@@ -195,9 +193,9 @@ absl::StatusOr<std::map<std::string, std::string>> LabelsFromProto(
   for (const auto& [key, value] : labels) {
     if (key.empty() || key.size() > kMaxLabelSize ||
         value.size() > kMaxLabelSize) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "labels: a key has 1 to ", kMaxLabelSize, " bytes, a value at most ",
-          kMaxLabelSize));
+      return absl::InvalidArgumentError(
+          absl::StrCat("labels: a key has 1 to ", kMaxLabelSize,
+                       " bytes, a value at most ", kMaxLabelSize));
     }
     result[key] = value;
   }
@@ -247,10 +245,10 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
     CUPEL_ASSIGN_OR_RETURN(const absl::Duration interval,
                            DurationFromProto(message.interval(), "interval"));
     if (interval < kLeastInterval || interval > kMostInterval) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "interval: ", absl::FormatDuration(interval), " is not within ",
-          absl::FormatDuration(kLeastInterval), " and ",
-          absl::FormatDuration(kMostInterval)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("interval: ", absl::FormatDuration(interval),
+                       " is not within ", absl::FormatDuration(kLeastInterval),
+                       " and ", absl::FormatDuration(kMostInterval)));
     }
     settings.interval = interval;
   }

@@ -7,9 +7,9 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -29,7 +29,6 @@ class Metrics {
   // An appraisal that took `latency` from the quote's last chunk to its
   // outcome.
   void CountAppraisal(appraisal::Verdict verdict, absl::Duration latency);
-  void CountUndecided();
   void CountStoreError();
   void CountEnrollment(bool ok);
   // Asked for whenever somebody reads; until `reader` is reset.

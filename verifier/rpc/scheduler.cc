@@ -24,7 +24,8 @@ Scheduler::Id Scheduler::After(absl::Duration delay,
                                std::function<void()> call) {
   // Nobody waits longer than that, and the clock's numbers have an end.
   delay = std::clamp(delay, absl::ZeroDuration(), absl::Hours(24 * 365));
-  const Clock::time_point time = Clock::now() + absl::ToChronoMicroseconds(delay);
+  const Clock::time_point time =
+      Clock::now() + absl::ToChronoMicroseconds(delay);
   const std::lock_guard<std::mutex> lock(mutex_);
   if (ending_) return 0;
   const Id id = ++last_id_;

@@ -26,19 +26,18 @@ grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context,
                                    WorkerPool& pool, Logger& log,
                                    Function function) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  pool.Post(context->peer(),
-            [=, &log, function = std::move(function)]() {
-              // Whatever it throws, the peer gets an answer.
-              grpc::Status status(grpc::StatusCode::INTERNAL, "");
-              try {
-                absl::StatusOr<Reply> result = function();
-                if (result.ok()) *reply = *std::move(result);
-                status = ToGrpc(result.status(), call, log);
-              } catch (const std::exception& error) {
-                status = ToGrpc(absl::InternalError(error.what()), call, log);
-              }
-              reactor->Finish(status);
-            });
+  pool.Post(context->peer(), [=, &log, function = std::move(function)]() {
+    // Whatever it throws, the peer gets an answer.
+    grpc::Status status(grpc::StatusCode::INTERNAL, "");
+    try {
+      absl::StatusOr<Reply> result = function();
+      if (result.ok()) *reply = *std::move(result);
+      status = ToGrpc(result.status(), call, log);
+    } catch (const std::exception& error) {
+      status = ToGrpc(absl::InternalError(error.what()), call, log);
+    }
+    reactor->Finish(status);
+  });
   return reactor;
 }
 

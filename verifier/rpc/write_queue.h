@@ -76,6 +76,10 @@ class WriteQueue {
     Next();
   }
 
+  bool finishing() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return status_.has_value();
+  }
   // Messages that are not written yet.
   size_t size() const {
     const std::lock_guard<std::mutex> lock(mutex_);

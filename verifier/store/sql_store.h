@@ -128,6 +128,7 @@ class SqlStore : public Store {
   absl::StatusOr<AgentRecord> RecordVerdict(const VerdictWrite& write) override;
   // Never moves the time back.
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override;
+  absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) override;
 
   absl::StatusOr<std::vector<AgentEvent>> EventsAfter(absl::string_view tenant,
                                                       uint64_t sequence,
