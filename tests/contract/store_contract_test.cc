@@ -749,7 +749,7 @@ TEST_CASE_METHOD(Fixture, "many threads lose nothing", "[contract][thread]") {
       });
     }
     for (int i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&] {  // claims of one agent: each its own epoch
+      threads.emplace_back([&] {
         for (int round = 0; round < 10; ++round) {
           if (!store().ListAgents({"acme", {}, {}}).ok()) ++failures;
         }

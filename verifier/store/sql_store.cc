@@ -390,7 +390,7 @@ std::string FolderOf(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<SqlStore>> SqlStore::Open(
     const std::string& path, Options options) {
-  std::unique_ptr<SqlStore> store(new SqlStore(std::move(options)));
+  std::unique_ptr<SqlStore> store(new SqlStore(path, std::move(options)));
   const bool is_file = path != ":memory:";
   if (path.empty()) return absl::InvalidArgumentError("store: no path");
   if (is_file) CUPEL_RETURN_IF_ERROR(MakePrivateFile(path, 0));
@@ -1215,6 +1215,21 @@ absl::StatusOr<uint64_t> SqlStore::LastEventSequence() {
   return sequence;
 }
 
+absl::Status SqlStore::CopyInto(const std::string& path) {
+  const auto copy = [&](Connection& db) {
+    return db.Execute("VACUUM INTO :path", {SqlText(path)}).status();
+  };
+  if (reader_.connection == nullptr) {
+    const std::lock_guard lock(writer_.mutex);
+    return copy(*writer_.connection);
+  }
+  // On a connection of its own, so that nobody waits for it.
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto connection,
+      Connection::OpenSqlite(path_, {.busy_timeout = options_.busy_timeout}));
+  return copy(*connection);
+}
+
 absl::Status SqlStore::Backup(const std::string& path) {
   if (path.empty()) return absl::InvalidArgumentError("backup: no path");
   if (access(path.c_str(), F_OK) == 0) {
@@ -1223,13 +1238,7 @@ absl::Status SqlStore::Backup(const std::string& path) {
   }
   const std::string part = path + ".part";
   CUPEL_RETURN_IF_ERROR(MakePrivateFile(part, O_EXCL));
-  absl::Status status;
-  {
-    Locked& locked = reader();
-    const std::lock_guard lock(locked.mutex);
-    status = locked.connection->Execute("VACUUM INTO :path", {SqlText(part)})
-                 .status();
-  }
+  absl::Status status = CopyInto(part);
   if (status.ok()) status = SyncFile(part);
   // link, unlike rename, replaces nothing.
   if (status.ok() && link(part.c_str(), path.c_str()) != 0) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -153,7 +154,8 @@ class SqlStore : public Store {
     std::optional<AgentId> id{};  // nullopt: several
   };
 
-  explicit SqlStore(Options options) : options_(std::move(options)) {}
+  SqlStore(std::string path, Options options)
+      : path_(std::move(path)), options_(std::move(options)) {}
 
   Locked& reader() { return reader_.connection == nullptr ? writer_ : reader_; }
   // Runs `body` in a transaction, commits it if it returns OK, and tells.
@@ -169,6 +171,9 @@ class SqlStore : public Store {
                         absl::string_view token,
                         uint32_t max_unclaimed_per_address);
 
+  absl::Status CopyInto(const std::string& path);
+
+  const std::string path_;
   const Options options_;
   Locked writer_;
   Locked reader_;  // without a connection where the database is in memory
