@@ -1123,33 +1123,37 @@ absl::Status SqlStore::RecordSeen(const AgentId& id, absl::Time time) {
 }
 
 absl::StatusOr<uint32_t> SqlStore::ExpireVerdicts(absl::Time now) {
-  constexpr char kReason[] = "no evidence in time";
-  uint32_t expired = 0;
-  // Which agent, as OnChange tells it: nullopt stands for several.
-  Change change{.changed = false};
-  const auto body = [&](Connection& db) -> absl::Status {
-    expired = 0;
-    CUPEL_ASSIGN_OR_RETURN(
-        const auto agents,
-        QueryAgents(db,
-                    "WHERE state IN (3, 4) AND valid_until <= :now"
-                    " ORDER BY agent_id",
-                    {SqlTime(now)}));
-    for (AgentRecord agent : agents) {
-      const AgentState previous = agent.state;
-      agent.state = AgentState::kPending;
-      agent.state_reason = kReason;
-      agent.valid_until.reset();
-      CUPEL_RETURN_IF_ERROR(UpdateRow(db, agent));
-      CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, agent.tenant, agent.id,
-                                       previous, agent.state, kReason));
-      ++expired;
-    }
-    change.changed = expired > 0;
-    return absl::OkStatus();
-  };
-  CUPEL_RETURN_IF_ERROR(Write(Durability::kFull, change, body));
-  return expired;
+  constexpr char kExpired[] =
+      "state IN (3, 4) AND valid_until IS NOT NULL AND valid_until <= :now";
+  uint32_t count = 0;
+  Change change;
+  const absl::Status written =
+      Write(Durability::kFull, change, [&](Connection& db) -> absl::Status {
+        count = 0;
+        CUPEL_ASSIGN_OR_RETURN(
+            const auto expired,
+            db.Query(absl::StrCat("SELECT agent_id FROM agents WHERE ",
+                                  kExpired, " ORDER BY agent_id"),
+                     "t", {SqlTime(now)}));
+        change.changed = !expired.empty();
+        for (const SqlRow& row : expired) {
+          RowReader in(row);
+          CUPEL_ASSIGN_OR_RETURN(const AgentId id, IdFromSql(in.Text()));
+          CUPEL_ASSIGN_OR_RETURN(AgentRecord agent, ReadAgent(db, id));
+          const AgentState previous = agent.state;
+          agent.state = AgentState::kPending;
+          agent.state_reason = "no passing evidence in time";
+          agent.valid_until.reset();
+          CUPEL_RETURN_IF_ERROR(UpdateRow(db, agent));
+          CUPEL_RETURN_IF_ERROR(WriteEvent(db, Now(), agent.tenant, id,
+                                           previous, agent.state,
+                                           agent.state_reason));
+          ++count;
+        }
+        return absl::OkStatus();
+      });
+  CUPEL_RETURN_IF_ERROR(written);
+  return count;
 }
 
 // --- Events.
