@@ -281,7 +281,8 @@ int Main(int argc, char** argv) {
       "ima-emulator",
       "For a TPM emulator without IMA: measure what COMMAND executes into the "
       "configured list and PCR 10, as the kernel would, and run it");
-  emulator->prefix_command();
+  emulator->add_option("COMMAND", flags.command, "After --: what to run")
+      ->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked_for) {
@@ -297,11 +298,7 @@ int Main(int argc, char** argv) {
     if (app.got_subcommand("run")) return Run(config);
     if (app.got_subcommand("identity")) return ShowIdentity(config);
     if (app.got_subcommand("selftest")) return SelfTest(config);
-    std::vector<std::string> command = emulator->remaining();
-    if (!command.empty() && command.front() == "--") {
-      command.erase(command.begin());
-    }
-    return EmulateIma(config, command);
+    return EmulateIma(config, flags.command);
   }();
   if (result.ok()) return *result;
   std::cerr << "cupel-agent: " << result.status().message() << '\n';
