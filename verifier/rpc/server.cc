@@ -59,14 +59,17 @@ constexpr absl::Duration kExpireInterval = absl::Minutes(1);
 constexpr absl::Duration kRetryAfterStop = absl::Seconds(2);
 constexpr auto kShutdownTimeout = std::chrono::seconds(3);
 
-// For this one builder; the library's own switch is for all of a process.
-class WithReflection final : public grpc::ServerBuilderOption {
+// The library adds reflection to every builder of a process that links it.
+// Strangers get none.
+class WithoutReflection final : public grpc::ServerBuilderOption {
  public:
   void UpdateArguments(grpc::ChannelArguments*) override {}
   void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>*
                          plugins) override {
-    plugins->push_back(
-        std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>());
+    std::erase_if(*plugins, [](const auto& plugin) {
+      return dynamic_cast<grpc::reflection::ProtoServerReflectionPlugin*>(
+                 plugin.get()) != nullptr;
+    });
   }
 };
 
@@ -314,6 +317,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     tls.pem_key_cert_pairs.push_back(pair);
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxAttestMessage, kMaxAttestStreams);
+    builder.SetOption(std::make_unique<WithoutReflection>());
     int port = 0;
     builder.AddListeningPort(
         HostPort(config.attest_listen, config.attest_listen.port),
@@ -336,7 +340,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     tls.pem_key_cert_pairs.push_back(pair);
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxFleetMessage, kMaxFleetStreams);
-    builder.SetOption(std::make_unique<WithReflection>());
     int port = 0;
     builder.AddListeningPort(
         HostPort(config.fleet_listen, config.fleet_listen.port),
