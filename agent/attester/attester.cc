@@ -82,8 +82,7 @@ void Attester::OnCertificate(const crypto::Digest& sha256) {
 void Attester::OnMessage(absl::Time now, VerifierMessage message) {
   if (!connected_) return;
   progress_at_ = now;
-  std::visit([&](auto&& one) { Handle(now, std::move(one)); },
-             std::move(message));
+  std::visit([&](auto& one) { Handle(now, std::move(one)); }, message);
 }
 
 void Attester::OnWritten(absl::Time now) {

@@ -67,8 +67,9 @@ const std::vector<Option<AgentConfig>>& AgentOptions() {
       Section("Measurements",
               MakeOption("ima_list", &C::ima_list, Path(),
                          "The measurement list in the kernel's binary form.")),
-      MakeOption("ima_count", &C::ima_count, Path(),
-                 "How many entries it has, as decimal text."),
+      MakeOption("ima_count", &C::ima_count, PathOrNone(),
+                 "How many entries it has, as decimal text; empty where there "
+                 "is no such file, as beside an emulator's list."),
       MakeOption("poll_interval", &C::poll_interval,
                  short_time(absl::Milliseconds(1)),
                  "How often the count is read: the kernel tells nobody when "

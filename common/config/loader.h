@@ -119,6 +119,7 @@ template <typename Config>
 std::vector<Binding> Bind(const std::vector<Option<Config>>& table,
                           Config& config) {
   std::vector<Binding> bindings;
+  bindings.reserve(table.size());
   for (const Option<Config>& option : table) {
     bindings.push_back(
         {.key = option.key,

@@ -182,6 +182,7 @@ Codec<std::string> PathCodec(std::string expected, bool may_be_empty) {
 template <typename T>
 Codec<T> WordCodec(std::vector<std::pair<absl::string_view, T>> words) {
   std::vector<std::string> quoted;
+  quoted.reserve(words.size());
   for (const auto& [word, value] : words) {
     quoted.push_back(absl::StrCat("\"", word, "\""));
   }

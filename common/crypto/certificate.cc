@@ -103,12 +103,12 @@ absl::StatusOr<std::vector<std::vector<uint8_t>>> PemBlocks(
   return blocks;
 }
 
-// An extension, nullptr where there is none. `free` belongs to T.
-template <typename T, auto free>
-absl::StatusOr<std::unique_ptr<T, OpensslDeleter<free>>> ReadExtension(
+// An extension, nullptr where there is none. `kFree` belongs to T.
+template <typename T, auto kFree>
+absl::StatusOr<std::unique_ptr<T, OpensslDeleter<kFree>>> ReadExtension(
     const X509* x509, int nid, absl::string_view what) {
   int critical = 0;
-  std::unique_ptr<T, OpensslDeleter<free>> extension(
+  std::unique_ptr<T, OpensslDeleter<kFree>> extension(
       static_cast<T*>(X509_get_ext_d2i(x509, nid, &critical, nullptr)));
   // -1: there is none.
   if (!extension && critical != -1) {

@@ -728,10 +728,12 @@ TEST_CASE_METHOD(Fixture, "many threads lose nothing", "[contract][thread]") {
   constexpr int kThreads = 4;
   constexpr int kRounds = 40;
   std::vector<AgentRecord> agents;
+  agents.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) agents.push_back(MakePending(i + 1));
   std::atomic<int> failures = 0;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (int i = 0; i < kThreads; ++i) {
       threads.emplace_back([&, i] {
         const AgentRecord& agent = agents[static_cast<size_t>(i)];
@@ -776,6 +778,7 @@ TEST_CASE_METHOD(Fixture, "claims are counted one by one",
   std::atomic<uint64_t> sum = 0;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([&] {
         for (int round = 0; round < 10; ++round) {

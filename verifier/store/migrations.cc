@@ -16,65 +16,65 @@ const std::vector<std::vector<std::string>>& Steps() {
   static const auto& steps = *new std::vector<std::vector<std::string>>{
       {
           // Numbers that only grow: a name each.
-          "CREATE TABLE sequences (name TEXT PRIMARY KEY,"
-          " value BIGINT NOT NULL)",
+          R"(CREATE TABLE sequences (name TEXT PRIMARY KEY,
+             value BIGINT NOT NULL))",
           "INSERT INTO sequences (name, value) VALUES ('event', 0)",
           "INSERT INTO sequences (name, value) VALUES ('forgotten', 0)",
 
-          "CREATE TABLE policies (tenant TEXT NOT NULL CHECK (tenant <> ''),"
-          " name TEXT NOT NULL, version BIGINT NOT NULL,"
-          " content_id TEXT NOT NULL, created BIGINT NOT NULL,"
-          " file BLOB NOT NULL,"  // last: what precedes is read without it
-          " PRIMARY KEY (tenant, name))",
+          R"(CREATE TABLE policies (tenant TEXT NOT NULL CHECK (tenant <> ''),
+             name TEXT NOT NULL, version BIGINT NOT NULL,
+             content_id TEXT NOT NULL, created BIGINT NOT NULL,
+             file BLOB NOT NULL,
+             PRIMARY KEY (tenant, name)))",
 
           // An id is unique in the deployment, and so is an EK; NULLs, of
           // agents that are not enrolled, don't count.
-          "CREATE TABLE agents (agent_id TEXT PRIMARY KEY,"
-          " tenant TEXT NOT NULL, state BIGINT NOT NULL,"
-          " state_reason TEXT NOT NULL, wanted_ek_sha256 TEXT NOT NULL,"
-          " ek_sha256 TEXT UNIQUE, address TEXT NOT NULL,"
-          " enrolled_at BIGINT, enrollment BLOB, settings BLOB NOT NULL,"
-          " policy_epoch BIGINT NOT NULL, owner_epoch BIGINT NOT NULL,"
-          " owner TEXT NOT NULL, valid_until BIGINT, last_attested BIGINT,"
-          " last_seen BIGINT, attestation_count BIGINT NOT NULL,"
-          " counts BLOB NOT NULL, accepted BLOB NOT NULL,"
-          " boot_composite TEXT NOT NULL, pinned_boot_composite TEXT NOT NULL,"
-          " progress BLOB NOT NULL, findings BLOB NOT NULL,"
-          " CHECK (state BETWEEN 1 AND 6),"
-          " CHECK (state = 2 OR tenant <> ''),"
-          " CHECK (ek_sha256 IS NULL OR state <> 1),"
-          " CHECK (ek_sha256 IS NOT NULL OR state IN (1, 6)),"
-          " CHECK ((ek_sha256 IS NULL) = (enrollment IS NULL)),"
-          " CHECK (state <> 4 OR valid_until IS NOT NULL))",
+          R"(CREATE TABLE agents (agent_id TEXT PRIMARY KEY,
+             tenant TEXT NOT NULL, state BIGINT NOT NULL,
+             state_reason TEXT NOT NULL, wanted_ek_sha256 TEXT NOT NULL,
+             ek_sha256 TEXT UNIQUE, address TEXT NOT NULL,
+             enrolled_at BIGINT, enrollment BLOB, settings BLOB NOT NULL,
+             policy_epoch BIGINT NOT NULL, owner_epoch BIGINT NOT NULL,
+             owner TEXT NOT NULL, valid_until BIGINT, last_attested BIGINT,
+             last_seen BIGINT, attestation_count BIGINT NOT NULL,
+             counts BLOB NOT NULL, accepted BLOB NOT NULL,
+             boot_composite TEXT NOT NULL, pinned_boot_composite TEXT NOT NULL,
+             progress BLOB NOT NULL, findings BLOB NOT NULL,
+             CHECK (state BETWEEN 1 AND 6),
+             CHECK (state = 2 OR tenant <> ''),
+             CHECK (ek_sha256 IS NULL OR state <> 1),
+             CHECK (ek_sha256 IS NOT NULL OR state IN (1, 6)),
+             CHECK ((ek_sha256 IS NULL) = (enrollment IS NULL)),
+             CHECK (state <> 4 OR valid_until IS NOT NULL)))",
           "CREATE INDEX agents_by_tenant ON agents (tenant, agent_id)",
           "CREATE INDEX agents_by_address ON agents (tenant, address)",
 
           // What `settings` says, where it can be searched and constrained.
-          "CREATE TABLE agent_policies (agent_id TEXT NOT NULL"
-          " REFERENCES agents (agent_id) ON DELETE CASCADE,"
-          " position BIGINT NOT NULL, tenant TEXT NOT NULL,"
-          " name TEXT NOT NULL, PRIMARY KEY (agent_id, position),"
-          " FOREIGN KEY (tenant, name) REFERENCES policies (tenant, name))",
-          "CREATE INDEX agent_policies_by_name"
-          " ON agent_policies (tenant, name)",
-          "CREATE TABLE agent_labels (agent_id TEXT NOT NULL"
-          " REFERENCES agents (agent_id) ON DELETE CASCADE,"
-          " name TEXT NOT NULL, value TEXT NOT NULL,"
-          " PRIMARY KEY (agent_id, name))",
+          R"(CREATE TABLE agent_policies (agent_id TEXT NOT NULL
+             REFERENCES agents (agent_id) ON DELETE CASCADE,
+             position BIGINT NOT NULL, tenant TEXT NOT NULL,
+             name TEXT NOT NULL, PRIMARY KEY (agent_id, position),
+             FOREIGN KEY (tenant, name) REFERENCES policies (tenant, name)))",
+          R"(CREATE INDEX agent_policies_by_name
+             ON agent_policies (tenant, name))",
+          R"(CREATE TABLE agent_labels (agent_id TEXT NOT NULL
+             REFERENCES agents (agent_id) ON DELETE CASCADE,
+             name TEXT NOT NULL, value TEXT NOT NULL,
+             PRIMARY KEY (agent_id, name)))",
 
-          "CREATE TABLE nonces (nonce TEXT PRIMARY KEY,"
-          " consumed BIGINT NOT NULL)",
-          "CREATE TABLE deletions (agent_id TEXT PRIMARY KEY,"
-          " deleted BIGINT NOT NULL)",
-          "CREATE TABLE enrollment_tokens (token_sha256 TEXT PRIMARY KEY,"
-          " tenant TEXT NOT NULL CHECK (tenant <> ''),"
-          " expires BIGINT NOT NULL)",
+          R"(CREATE TABLE nonces (nonce TEXT PRIMARY KEY,
+             consumed BIGINT NOT NULL))",
+          R"(CREATE TABLE deletions (agent_id TEXT PRIMARY KEY,
+             deleted BIGINT NOT NULL))",
+          R"(CREATE TABLE enrollment_tokens (token_sha256 TEXT PRIMARY KEY,
+             tenant TEXT NOT NULL CHECK (tenant <> ''),
+             expires BIGINT NOT NULL))",
 
-          "CREATE TABLE events (sequence BIGINT PRIMARY KEY,"
-          " time BIGINT NOT NULL, tenant TEXT NOT NULL,"
-          " agent_id TEXT NOT NULL, previous BIGINT NOT NULL,"
-          " state BIGINT NOT NULL, description TEXT NOT NULL,"
-          " findings BLOB NOT NULL)",
+          R"(CREATE TABLE events (sequence BIGINT PRIMARY KEY,
+             time BIGINT NOT NULL, tenant TEXT NOT NULL,
+             agent_id TEXT NOT NULL, previous BIGINT NOT NULL,
+             state BIGINT NOT NULL, description TEXT NOT NULL,
+             findings BLOB NOT NULL))",
           "CREATE INDEX events_by_tenant ON events (tenant, sequence)",
       },
   };

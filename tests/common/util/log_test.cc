@@ -109,6 +109,7 @@ TEST_CASE("What is below the least level is dropped") {
 TEST_CASE("Lines of several threads don't mix") {
   LogTest test(LogFormat::kText);
   std::vector<std::jthread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&test, i] {
       for (int j = 0; j < 250; ++j) test.logger().Info("m", {{"i", i}});

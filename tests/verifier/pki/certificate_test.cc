@@ -13,11 +13,11 @@ using testing::IsOk;
 using testing::StatusIs;
 using testing::StatusOf;
 
-const absl::Time now = absl::FromUnixSeconds(1'800'000'000);
-const Validity validity = {now - absl::Hours(1), now + absl::Hours(1)};
+const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
+const Validity kValidity = {kNow - absl::Hours(1), kNow + absl::Hours(1)};
 
 KeyPair Ca() {
-  auto ca = MakeCa("a CA", CertificateUse::kServer, validity);
+  auto ca = MakeCa("a CA", CertificateUse::kServer, kValidity);
   REQUIRE_THAT(StatusOf(ca), IsOk());
   return *std::move(ca);
 }
@@ -27,17 +27,17 @@ TEST_CASE("What a leaf is made out to can be read again") {
                            .dns_names = {"localhost", "a-1.example.org"},
                            .addresses = {"127.0.0.1", "::1"},
                            .uri = "a:b,c"};
-  const auto leaf = MakeLeaf(Ca(), CertificateUse::kServer, names, validity);
+  const auto leaf = MakeLeaf(Ca(), CertificateUse::kServer, names, kValidity);
   REQUIRE_THAT(StatusOf(leaf), IsOk());
   CHECK(*ReadNames(*leaf->certificate) == names);
-  CHECK(*NotBefore(*leaf->certificate) == validity.not_before);
-  CHECK(*NotAfter(*leaf->certificate) == validity.not_after);
+  CHECK(*NotBefore(*leaf->certificate) == kValidity.not_before);
+  CHECK(*NotAfter(*leaf->certificate) == kValidity.not_after);
 }
 
 TEST_CASE("Names that are not well-formed are refused") {
   const auto make = [](LeafNames names) {
     names.common_name = "x";
-    return StatusOf(MakeLeaf(Ca(), CertificateUse::kServer, names, validity));
+    return StatusOf(MakeLeaf(Ca(), CertificateUse::kServer, names, kValidity));
   };
   CHECK_THAT(make({.common_name = {},
                    .dns_names = {"a.example"},
@@ -72,11 +72,11 @@ TEST_CASE("A leaf ends with its CA, and an expired CA issues none") {
   const LeafNames names = {
       .common_name = "x", .dns_names = {"a"}, .addresses = {}, .uri = {}};
   const auto leaf = MakeLeaf(Ca(), CertificateUse::kServer, names,
-                             {now, now + absl::Hours(100)});
+                             {kNow, kNow + absl::Hours(100)});
   REQUIRE_THAT(StatusOf(leaf), IsOk());
-  CHECK(*NotAfter(*leaf->certificate) == validity.not_after);
+  CHECK(*NotAfter(*leaf->certificate) == kValidity.not_after);
   CHECK_THAT(StatusOf(MakeLeaf(Ca(), CertificateUse::kServer, names,
-                               {now + absl::Hours(1), now + absl::Hours(2)})),
+                               {kNow + absl::Hours(1), kNow + absl::Hours(2)})),
              StatusIs(StatusCode::kFailedPrecondition, "expired"));
 }
 

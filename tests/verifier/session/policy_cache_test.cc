@@ -95,6 +95,7 @@ TEST_CASE("Threads that ask at once share one compilation") {
   Cache c;
   std::vector<std::shared_ptr<const policy::CompiledPolicy>> got(4);
   std::vector<std::thread> threads;
+  threads.reserve(got.size());
   for (auto& one : got) {
     threads.emplace_back([&] { one = *c.cache.Get("acme", {"base"}); });
   }
