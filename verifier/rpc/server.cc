@@ -207,6 +207,9 @@ struct Server::Parts {
   std::unique_ptr<grpc::Server> attest_server;
   std::unique_ptr<grpc::Server> fleet_server;
 
+  std::mutex stop_mutex;  // guards stopped, and is held while it stops
+  bool stopped = false;
+
   // The store can't be told to forget a listener, and may outlive all of this.
   struct Listener {
     std::mutex mutex;
@@ -367,6 +370,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
 
 void Server::Stop() {
   Parts& parts = *parts_;
+  const std::lock_guard<std::mutex> stopping(parts.stop_mutex);
+  if (std::exchange(parts.stopped, true)) return;
   {
     const std::lock_guard<std::mutex> lock(parts.listener->mutex);
     parts.listener->parts = nullptr;
