@@ -60,7 +60,7 @@ class Fixture {
   static Enrollment EnrollmentOf(absl::string_view ek) {
     return {ToVector(AsBytes(ek)),
             HexOf(ek),
-            {1, 2, 3},
+            ToVector(AsBytes(absl::StrCat("name of ", ek))),
             {4, 5},
             {0, 11, 6},
             absl::FromUnixSeconds(1'700'000'000),
@@ -178,6 +178,14 @@ TEST_CASE_METHOD(Fixture, "enrolment binds an id to an EK",
     CHECK(second.status().message().find(Id(1).ToString()) ==
           absl::string_view::npos);
     CHECK_THAT(StatusOf(store().FindAgent(Id(2))), StatusIs(kNotFound));
+  }
+  SECTION("A21: an EK with another certificate is the same EK") {
+    Enrollment again = EnrollmentOf("another certificate");
+    again.ek_name = EnrollmentOf("ek1").ek_name;
+    Pass(absl::Seconds(1));
+    CHECK_THAT(
+        StatusOf(store().Enroll(Id(2), again, AsBytes("n"), now_, "", 100)),
+        StatusIs(kAlreadyExists, "another id"));
   }
   SECTION("A31: a new AK keeps all else, and ends the old stream") {
     Enrollment renewed = EnrollmentOf("ek1");

@@ -32,7 +32,7 @@ const std::vector<std::vector<std::string>>& Steps() {
           R"(CREATE TABLE agents (agent_id TEXT PRIMARY KEY,
              tenant TEXT NOT NULL, state BIGINT NOT NULL,
              state_reason TEXT NOT NULL, wanted_ek_sha256 TEXT NOT NULL,
-             ek_sha256 TEXT UNIQUE, address TEXT NOT NULL,
+             ek_sha256 TEXT UNIQUE, ek_name TEXT UNIQUE, address TEXT NOT NULL,
              enrolled_at BIGINT, enrollment BLOB, settings BLOB NOT NULL,
              policy_epoch BIGINT NOT NULL, owner_epoch BIGINT NOT NULL,
              owner TEXT NOT NULL, valid_until BIGINT, last_attested BIGINT,

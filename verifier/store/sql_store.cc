@@ -203,6 +203,15 @@ absl::StatusOr<AgentRecord> ReadAgentOf(Connection& db,
   return *std::move(agent);
 }
 
+// An EK may have several certificates, and a fingerprint for each: its Name
+// tells it from others [A21].
+SqlValue EkNameToSql(const AgentRecord& agent) {
+  if (!agent.enrollment.has_value() || agent.enrollment->ek_name.empty()) {
+    return SqlValue();
+  }
+  return SqlText(HexEncode(agent.enrollment->ek_name));
+}
+
 // Writes all that an operator or an enrolment can change; the counters of
 // attestations and the findings stay.
 absl::Status UpdateRow(Connection& db, const AgentRecord& agent) {
@@ -211,7 +220,8 @@ absl::Status UpdateRow(Connection& db, const AgentRecord& agent) {
       .Execute(
           "UPDATE agents SET tenant = :tenant, state = :state,"
           " state_reason = :reason, wanted_ek_sha256 = :wanted,"
-          " ek_sha256 = :ek, address = :address, enrolled_at = :time,"
+          " ek_sha256 = :ek, ek_name = :ek_name, address = :address, "
+          "enrolled_at = :time,"
           " enrollment = :enrollment, settings = :settings,"
           " policy_epoch = :policy, owner_epoch = :owner,"
           " valid_until = :until, accepted = :accepted,"
@@ -220,6 +230,7 @@ absl::Status UpdateRow(Connection& db, const AgentRecord& agent) {
           {SqlText(agent.tenant), StateToSql(agent.state),
            SqlText(agent.state_reason), SqlText(agent.wanted_ek_sha256),
            enrolled ? SqlText(agent.enrollment->ek_sha256) : SqlValue(),
+           EkNameToSql(agent),
            SqlText(enrolled ? agent.enrollment->address : ""),
            enrolled ? SqlTime(agent.enrollment->time) : SqlValue(),
            enrolled ? EncodeEnrollment(*agent.enrollment) : SqlValue(),
@@ -235,16 +246,19 @@ absl::Status InsertRow(Connection& db, const AgentRecord& agent) {
   return db
       .Execute(
           "INSERT INTO agents (agent_id, tenant, state, state_reason,"
-          " wanted_ek_sha256, ek_sha256, address, enrolled_at, enrollment,"
+          " wanted_ek_sha256, ek_sha256, ek_name, address, enrolled_at,"
+          " enrollment,"
           " settings, policy_epoch, owner_epoch, owner, attestation_count,"
           " counts, accepted, boot_composite, pinned_boot_composite, progress,"
           " findings) VALUES (:id, :tenant, :state, :reason, :wanted, :ek,"
-          " :address, :time, :enrollment, :settings, :policy, :owner, '', 0,"
+          " :ek_name, :address, :time, :enrollment, :settings, :policy, "
+          ":owner, '', 0,"
           " :counts, :accepted, '', '', :progress, :findings)",
           {SqlText(agent.id.ToString()), SqlText(agent.tenant),
            StateToSql(agent.state), SqlText(agent.state_reason),
            SqlText(agent.wanted_ek_sha256),
            enrolled ? SqlText(agent.enrollment->ek_sha256) : SqlValue(),
+           EkNameToSql(agent),
            SqlText(enrolled ? agent.enrollment->address : ""),
            enrolled ? SqlTime(agent.enrollment->time) : SqlValue(),
            enrolled ? EncodeEnrollment(*agent.enrollment) : SqlValue(),
@@ -522,10 +536,12 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
   }
   CUPEL_ASSIGN_OR_RETURN(
       const auto holder,
-      db.QueryOne("SELECT agent_id FROM agents WHERE ek_sha256 = :ek"
-                  " AND agent_id <> :id",
-                  't',
-                  {SqlText(enrollment.ek_sha256), SqlText(id.ToString())}));
+      db.QueryOne(
+          "SELECT agent_id FROM agents WHERE (ek_sha256 = :ek"
+          " OR ek_name = :name) AND agent_id <> :id",
+          't',
+          {SqlText(enrollment.ek_sha256),
+           SqlText(HexEncode(enrollment.ek_name)), SqlText(id.ToString())}));
   if (holder.has_value()) {
     return absl::AlreadyExistsError("the EK is enrolled under another id");
   }
