@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <sstream>
@@ -13,9 +14,13 @@
 #include "absl/strings/str_cat.h"
 #include "common/util/escape.h"
 #include "tenant/commands/commands.h"
+#include "tenant/commands/online.h"
+#include "tenant/connection.h"
 #include "tenant/console.h"
 #include "tenant/exit_code.h"
 #include "tenant/help_formatter.h"
+#include "tenant/rpc/fleet_client.h"
+#include "tenant/tenant_defaults.h"
 
 namespace cupel::tenant {
 namespace {
@@ -74,7 +79,16 @@ void ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
       absl::StrCat(message, "\nRun ", FullName(chosen), " --help for more."));
 }
 
-void RegisterCommands(CLI::App& app, ExitCode& exit_code) {
+void RegisterCommands(CLI::App& app, Online& online, ExitCode& exit_code) {
+  RegisterDelete(app, online, exit_code);
+  RegisterStatus(app, online, exit_code);
+  RegisterList(app, online, exit_code);
+  RegisterEnrolled(app, online, exit_code);
+  RegisterReactivate(app, online, exit_code);
+  RegisterStop(app, online, exit_code);
+  RegisterAttest(app, online, exit_code);
+  RegisterExplain(app, online, exit_code);
+
   CLI::App* log =
       app.add_subcommand("log", "Look at a measurement list, binary or text.");
   log->require_subcommand(1);
@@ -119,7 +133,11 @@ ExitCode Run(int argc, char** argv) {
   app.set_version_flag("--version",
                        std::string("cupel-tenant ") + CUPEL_VERSION,
                        "Print the version");
-  RegisterCommands(app, exit_code);
+  Online online(DefaultsFromEnvironment([](const char* name) -> const char* {
+                  return std::getenv(name);
+                }),
+                FleetClient::Create);
+  RegisterCommands(app, online, exit_code);
   RunCommand(app, argc, argv, exit_code);
   if (!FlushOutput()) {
     PrintError("could not write to standard output");
