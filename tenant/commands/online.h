@@ -13,6 +13,25 @@
 
 namespace cupel::tenant {
 
+struct AddFlags {
+  std::string agent;
+  std::string ek;  // empty: ask, unless trust_on_first_use
+  bool trust_on_first_use = false;
+  SettingsFlags settings;
+  bool json = false;
+};
+ExitCode RunAdd(const Online& online, const AddFlags& flags);
+
+struct UpdateFlags {
+  // One of the three says which agents.
+  std::string agent;
+  std::vector<std::string> labels;
+  bool all = false;
+  SettingsFlags settings;
+  bool json = false;
+};
+ExitCode RunUpdate(const Online& online, const UpdateFlags& flags);
+
 ExitCode RunDelete(const Online& online, const std::string& agent, bool json);
 ExitCode RunStatus(const Online& online, const std::string& agent, bool json);
 
@@ -34,6 +53,8 @@ struct ReactivateFlags {
 ExitCode RunReactivate(const Online& online, const ReactivateFlags& flags);
 
 // `online` outlives `parent`.
+void RegisterAdd(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterUpdate(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterDelete(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterStatus(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterList(CLI::App& parent, Online& online, ExitCode& exit_code);
@@ -42,6 +63,9 @@ void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterStop(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterAttest(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterExplain(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterWatch(CLI::App& parent, Online& online, ExitCode& exit_code);
+// add, update, delete and list of `policy`.
+void RegisterPolicyStore(CLI::App& parent, Online& online, ExitCode& exit_code);
 
 }  // namespace cupel::tenant
 
