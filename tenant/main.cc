@@ -1,11 +1,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -13,9 +16,14 @@
 #include "absl/strings/str_cat.h"
 #include "common/util/escape.h"
 #include "tenant/commands/commands.h"
+#include "tenant/commands/online.h"
+#include "tenant/connection.h"
 #include "tenant/console.h"
 #include "tenant/exit_code.h"
 #include "tenant/help_formatter.h"
+#include "tenant/keylime_form.h"
+#include "tenant/rpc/fleet_client.h"
+#include "tenant/tenant_defaults.h"
 
 namespace cupel::tenant {
 namespace {
@@ -74,7 +82,19 @@ void ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
       absl::StrCat(message, "\nRun ", FullName(chosen), " --help for more."));
 }
 
-void RegisterCommands(CLI::App& app, ExitCode& exit_code) {
+void RegisterCommands(CLI::App& app, Online& online, ExitCode& exit_code) {
+  RegisterAdd(app, online, exit_code);
+  RegisterUpdate(app, online, exit_code);
+  RegisterDelete(app, online, exit_code);
+  RegisterStatus(app, online, exit_code);
+  RegisterList(app, online, exit_code);
+  RegisterEnrolled(app, online, exit_code);
+  RegisterReactivate(app, online, exit_code);
+  RegisterStop(app, online, exit_code);
+  RegisterAttest(app, online, exit_code);
+  RegisterExplain(app, online, exit_code);
+  RegisterWatch(app, online, exit_code);
+
   CLI::App* log =
       app.add_subcommand("log", "Look at a measurement list, binary or text.");
   log->require_subcommand(1);
@@ -84,17 +104,22 @@ void RegisterCommands(CLI::App& app, ExitCode& exit_code) {
   RegisterAppraise(app, exit_code);
 
   CLI::App* policy = app.add_subcommand(
-      "policy", "Look at policy files, check and convert them.");
+      "policy",
+      "Look at policy files, check and convert them, hand them to the "
+      "verifier.");
   policy->require_subcommand(1);
   RegisterPolicyShow(*policy, exit_code);
   RegisterPolicyLint(*policy, exit_code);
   RegisterPolicyConvert(*policy, exit_code);
+  RegisterPolicyStore(*policy, online, exit_code);
 }
 
 // Runs the command that the arguments name; its result is in `exit_code`.
-void RunCommand(CLI::App& app, int argc, char** argv, ExitCode& exit_code) {
+void RunCommand(CLI::App& app, std::vector<std::string> arguments,
+                ExitCode& exit_code) {
+  std::ranges::reverse(arguments);  // CLI11 takes them so
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != 0) {
       ExplainUsage(app, error);
@@ -114,13 +139,23 @@ ExitCode Run(int argc, char** argv) {
   CLI::App app(kDescription, "cupel-tenant");
   app.formatter(std::make_shared<HelpFormatter>());
   app.footer(kFooter);
-  app.require_subcommand(1);
   app.set_help_flag("-h,--help", "Print this text");
   app.set_version_flag("--version",
                        std::string("cupel-tenant ") + CUPEL_VERSION,
                        "Print the version");
-  RegisterCommands(app, exit_code);
-  RunCommand(app, argc, argv, exit_code);
+  Online online(DefaultsFromEnvironment([](const char* name) -> const char* {
+                  return std::getenv(name);
+                }),
+                FleetClient::Create);
+  std::vector<std::string> arguments = ExpandKeylimeOptions(
+      std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+  if (IsKeylimeForm(arguments)) {
+    RegisterKeylimeForm(app, online, exit_code);
+  } else {
+    app.require_subcommand(1);
+    RegisterCommands(app, online, exit_code);
+  }
+  RunCommand(app, std::move(arguments), exit_code);
   if (!FlushOutput()) {
     PrintError("could not write to standard output");
     return ExitCode::kUndecided;

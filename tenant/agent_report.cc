@@ -1,0 +1,243 @@
+#include "tenant/agent_report.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/util/escape.h"
+#include "tenant/table.h"
+
+namespace cupel::tenant {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A machine can bring about very many.
+constexpr size_t kShownFindings = 50;
+
+std::string Joined(const std::vector<std::string>& names) {
+  return names.empty() ? "-"
+                       : absl::StrJoin(names, ", ",
+                                       [](std::string* out, const auto& name) {
+                                         *out += EscapeForDisplay(name);
+                                       });
+}
+
+absl::string_view Level(const ReportedFinding& finding) {
+  if (finding.severity == "notice") return "INFO";
+  if (finding.severity == "undecided") return "ERROR - could not decide";
+  return "WARNING";  // as well for what this program doesn't know
+}
+
+std::string Particulars(const ReportedFinding& finding) {
+  std::vector<std::string> parts;
+  if (finding.entry.has_value()) {
+    parts.push_back(absl::StrCat("entry ", *finding.entry));
+  }
+  if (finding.pcr.has_value()) {
+    parts.push_back(absl::StrCat("PCR ", *finding.pcr));
+  }
+  const auto add = [&](absl::string_view name, const std::string& value) {
+    if (!value.empty()) {
+      parts.push_back(absl::StrCat(name, " ", EscapeForDisplay(value)));
+    }
+  };
+  add("path", finding.path);
+  add("expected", finding.expected);
+  add("found", finding.found);
+  return parts.empty() ? ""
+                       : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
+}
+
+std::string Words(const ReportedFinding& finding) {
+  const std::string path = EscapeForDisplay(finding.path);
+  if (finding.id == "ima.not_in_policy") {
+    return absl::StrCat("File not found in allowlist: ", path);
+  }
+  if (finding.id == "ima.digest_mismatch") {
+    return absl::StrCat("Hashes for file ", path, " don't match: found ",
+                        EscapeForDisplay(finding.found), ", the policy has ",
+                        EscapeForDisplay(finding.expected));
+  }
+  return absl::StrCat(EscapeForDisplay(finding.id), ": ",
+                      EscapeForDisplay(finding.detail), Particulars(finding));
+}
+
+std::string BootText(const AgentSettings& settings) {
+  if (settings.boot.empty()) return "no rule, so it can't pass";
+  if (settings.boot == "any" || settings.boot == "pinned") return settings.boot;
+  return "tpm_policy";
+}
+
+Json ToJson(const AgentSettings& settings) {
+  Json json;
+  json["policies"] = Json::array();
+  for (const std::string& name : settings.policies) {
+    json["policies"].push_back(EscapeForJson(name));
+  }
+  json["labels"] = Json::object();
+  for (const auto& [key, value] : settings.labels) {
+    json["labels"][EscapeForJson(key)] = EscapeForJson(value);
+  }
+  json["boot"] = EscapeForJson(settings.boot);
+  json["lab"] = settings.lab;
+  json["allow_sha1_bank"] = settings.allow_sha1_bank;
+  json["tolerate_violations"] = settings.tolerate_violations;
+  json["padded_sha1_banks"] = Json::array();
+  for (const std::string& bank : settings.padded_sha1_banks) {
+    json["padded_sha1_banks"].push_back(EscapeForJson(bank));
+  }
+  if (settings.interval.has_value()) {
+    json["interval_seconds"] = absl::ToDoubleSeconds(*settings.interval);
+  }
+  return json;
+}
+
+void AddTime(Json& json, const char* name,
+             const std::optional<absl::Time>& time) {
+  if (time.has_value()) json[name] = TimeText(time);
+}
+
+Json ToJson(const std::vector<ReportedFinding>& findings) {
+  Json json = Json::array();
+  for (const ReportedFinding& finding : findings) {
+    json.push_back(ToJson(finding));
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string TimeText(const std::optional<absl::Time>& time) {
+  if (!time.has_value()) return "-";
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", *time, absl::UTCTimeZone());
+}
+
+std::string LabelsText(const std::map<std::string, std::string>& labels) {
+  if (labels.empty()) return "-";
+  return absl::StrJoin(labels, " ", [](std::string* out, const auto& label) {
+    absl::StrAppend(out, EscapeForDisplay(label.first), "=",
+                    EscapeForDisplay(label.second));
+  });
+}
+
+std::string FindingLine(const ReportedFinding& finding) {
+  return absl::StrCat(Level(finding), " - ", Words(finding),
+                      finding.authenticated ? "" : " [no PCR covers this]");
+}
+
+std::string AgentText(const ReportedAgent& agent) {
+  std::vector<std::vector<std::string>> rows;
+  const auto row = [&](const char* name, std::string value) {
+    rows.push_back({absl::StrCat(name, ":"), std::move(value)});
+  };
+  const AgentSettings& settings = agent.settings;
+  row("agent", EscapeForDisplay(agent.id));
+  row("state",
+      absl::StrCat(agent.ShownState(),
+                   agent.ShownState() == AgentStateName(agent.state)
+                       ? ""
+                       : absl::StrCat(" (", AgentStateName(agent.state),
+                                      ", and silent)"),
+                   agent.state_reason.empty() ? "" : ": ",
+                   EscapeForDisplay(agent.state_reason)));
+  row("valid until", TimeText(agent.valid_until));
+  row("last attested", absl::StrCat(TimeText(agent.last_attested), ", ",
+                                    agent.attestation_count, " times"));
+  row("last seen", TimeText(agent.last_seen));
+  row("EK SHA-256",
+      agent.ek_sha256.empty() ? "-" : EscapeForDisplay(agent.ek_sha256));
+  row("policies", Joined(settings.policies));
+  row("labels", LabelsText(settings.labels));
+  row("boot", BootText(settings));
+  row("PCR 0-9", agent.boot_composite.empty()
+                     ? "-"
+                     : EscapeForDisplay(agent.boot_composite));
+  std::vector<std::string> allowances;
+  if (settings.lab) allowances.emplace_back("lab");
+  if (settings.allow_sha1_bank) allowances.emplace_back("SHA-1 bank");
+  if (settings.tolerate_violations) allowances.emplace_back("violations");
+  if (!allowances.empty()) row("allowed", Joined(allowances));
+  row("entries", absl::StrCat(agent.entry_count, ", ", agent.good_count,
+                              " good, ", agent.excluded_count, " excluded"));
+  row("findings", absl::StrCat(agent.findings.size()));
+  std::string text = FormatTable(rows);
+  for (size_t i = 0; i < agent.findings.size() && i < kShownFindings; ++i) {
+    absl::StrAppend(&text, "  ", FindingLine(agent.findings[i]), "\n");
+  }
+  if (agent.findings.size() > kShownFindings) {
+    absl::StrAppend(&text, "  and ", agent.findings.size() - kShownFindings,
+                    " more: --json shows them\n");
+  }
+  return text;
+}
+
+std::string AgentTable(const std::vector<ReportedAgent>& agents) {
+  std::vector<std::vector<std::string>> rows = {
+      {"AGENT", "STATE", "LAST ATTESTED", "LABELS", "FIRST FINDING"}};
+  for (const ReportedAgent& agent : agents) {
+    rows.push_back(
+        {EscapeForDisplay(agent.id), std::string(agent.ShownState()),
+         TimeText(agent.last_attested), LabelsText(agent.settings.labels),
+         agent.findings.empty() ? "" : Words(agent.findings.front())});
+  }
+  return FormatTable(rows);
+}
+
+Json ToJson(const ReportedFinding& finding) {
+  Json json;
+  json["id"] = EscapeForJson(finding.id);
+  json["severity"] = EscapeForJson(finding.severity);
+  if (finding.entry.has_value()) json["entry"] = *finding.entry;
+  if (finding.pcr.has_value()) json["pcr"] = *finding.pcr;
+  const auto text = [&](const char* name, const std::string& value) {
+    if (!value.empty()) json[name] = EscapeForJson(value);
+  };
+  text("path", finding.path);
+  text("expected", finding.expected);
+  text("found", finding.found);
+  json["detail"] = EscapeForJson(finding.detail);
+  json["authenticated"] = finding.authenticated;
+  return json;
+}
+
+Json ToJson(const ReportedAgent& agent) {
+  Json json;
+  json["agent"] = EscapeForJson(agent.id);
+  json["state"] = std::string(AgentStateName(agent.state));
+  json["shown_state"] = std::string(agent.ShownState());
+  json["live"] = agent.live;
+  json["trusted"] = agent.IsTrusted();
+  json["reason"] = EscapeForJson(agent.state_reason);
+  AddTime(json, "valid_until", agent.valid_until);
+  AddTime(json, "last_attested", agent.last_attested);
+  AddTime(json, "last_seen", agent.last_seen);
+  json["ek_sha256"] = EscapeForJson(agent.ek_sha256);
+  json["settings"] = ToJson(agent.settings);
+  json["entries"] = agent.entry_count;
+  json["good"] = agent.good_count;
+  json["excluded"] = agent.excluded_count;
+  json["attestations"] = agent.attestation_count;
+  json["reset_count"] = agent.reset_count;
+  json["restart_count"] = agent.restart_count;
+  json["boot_composite"] = EscapeForJson(agent.boot_composite);
+  json["findings"] = ToJson(agent.findings);
+  return json;
+}
+
+Json ToJson(const FleetEvent& event) {
+  Json json;
+  json["time"] = TimeText(event.time);
+  json["agent"] = EscapeForJson(event.id);
+  json["state"] = std::string(AgentStateName(event.state));
+  if (event.previous != AgentState::kUnknown) {
+    json["previous"] = std::string(AgentStateName(event.previous));
+  }
+  json["text"] = EscapeForJson(event.text);
+  json["findings"] = ToJson(event.findings);
+  return json;
+}
+
+ExitCode ExitCodeFor(const ReportedAgent& agent) {
+  return agent.IsTrusted() ? ExitCode::kOk : ExitCode::kFindings;
+}
+
+}  // namespace cupel::tenant

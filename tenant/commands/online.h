@@ -1,0 +1,72 @@
+// The subcommands that talk to a verifier. Each Register function adds one to
+// `parent`, as those of commands.h do.
+#ifndef CUPEL_TENANT_COMMANDS_ONLINE_H_
+#define CUPEL_TENANT_COMMANDS_ONLINE_H_
+
+#include <string>
+#include <vector>
+
+#include "CLI/App.hpp"
+#include "tenant/connection.h"
+#include "tenant/exit_code.h"
+#include "tenant/settings_flags.h"
+
+namespace cupel::tenant {
+
+struct AddFlags {
+  std::string agent;
+  std::string ek;  // empty: ask, unless trust_on_first_use
+  bool trust_on_first_use = false;
+  SettingsFlags settings;
+  bool json = false;
+};
+ExitCode RunAdd(const Online& online, const AddFlags& flags);
+
+struct UpdateFlags {
+  // One of the three says which agents.
+  std::string agent;
+  std::vector<std::string> labels;
+  bool all = false;
+  SettingsFlags settings;
+  bool json = false;
+};
+ExitCode RunUpdate(const Online& online, const UpdateFlags& flags);
+
+ExitCode RunDelete(const Online& online, const std::string& agent, bool json);
+ExitCode RunStatus(const Online& online, const std::string& agent, bool json);
+
+struct ListFilter {
+  std::vector<std::string> labels;
+  std::string state;
+  bool json = false;
+};
+ExitCode RunList(const Online& online, const ListFilter& filter);
+ExitCode RunEnrolled(const Online& online, bool json);
+
+struct ReactivateFlags {
+  std::string agent;
+  std::vector<std::string> accept;
+  std::string reason;
+  bool reset_counters = false;
+  bool json = false;
+};
+ExitCode RunReactivate(const Online& online, const ReactivateFlags& flags);
+
+// `online` outlives `parent`.
+void RegisterAdd(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterUpdate(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterDelete(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterStatus(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterList(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterEnrolled(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterStop(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterAttest(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterExplain(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterWatch(CLI::App& parent, Online& online, ExitCode& exit_code);
+// add, update, delete and list of `policy`.
+void RegisterPolicyStore(CLI::App& parent, Online& online, ExitCode& exit_code);
+
+}  // namespace cupel::tenant
+
+#endif  // CUPEL_TENANT_COMMANDS_ONLINE_H_

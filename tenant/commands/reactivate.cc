@@ -1,0 +1,75 @@
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/util/escape.h"
+#include "common/util/status_macros.h"
+#include "tenant/agent_report.h"
+#include "tenant/commands/online.h"
+#include "tenant/console.h"
+#include "tenant/cures.h"
+
+namespace cupel::tenant {
+namespace {
+
+absl::StatusOr<ReportedAgent> Reactivate(const Online& online,
+                                         const ReactivateFlags& flags) {
+  CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseAgent(flags.agent));
+  for (const std::string& finding : flags.accept) {
+    // A mistyped id would accept nothing, and the agent fail again.
+    if (FindHelp(finding.substr(0, finding.find(':'))) == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--accept takes the id of a finding, and a path after a "
+                       "colon where it has one; there is no finding ",
+                       Quoted(finding, 200)));
+    }
+  }
+  CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
+  return fleet->Reactivate(
+      {id, flags.accept, flags.reason, flags.reset_counters});
+}
+
+}  // namespace
+
+ExitCode RunReactivate(const Online& online, const ReactivateFlags& flags) {
+  const auto agent = Reactivate(online, flags);
+  if (!agent.ok()) return Fail(agent.status());
+  if (flags.json) {
+    PrintLine(DumpJson(ToJson(*agent), 2));
+  } else {
+    PrintLine(absl::StrCat("agent ", EscapeForDisplay(agent->id), " is ",
+                           agent->ShownState(),
+                           "; its whole list is judged anew"));
+  }
+  return ExitCode::kOk;
+}
+
+void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
+  const auto flags = std::make_shared<ReactivateFlags>();
+  CLI::App* command = parent.add_subcommand(
+      "reactivate",
+      "Give an agent that failed or was stopped another chance: it is PENDING "
+      "until its whole list has been judged. What made it fail makes it fail "
+      "again, unless it is accepted here or its cause is gone.");
+  command->add_option("agent", flags->agent, "The agent's id")
+      ->required()
+      ->type_name("UUID");
+  command
+      ->add_option("--accept", flags->accept,
+                   "A finding to be accepted in this boot: its id, "
+                   "ima.not_in_policy:/opt/x with a path. It goes on record "
+                   "with your name. May be given several times")
+      ->type_name("FINDING");
+  command->add_option("--reason", flags->reason, "Why, for the record")
+      ->type_name("TEXT");
+  command->add_flag("--reset-counters", flags->reset_counters,
+                    "Accept that the TPM's counters went back, as after a "
+                    "virtual machine's snapshot");
+  command->add_flag("--json", flags->json, "Machine-readable output");
+  online.Register(*command);
+  command->callback([flags, &online, &exit_code] {
+    exit_code = RunReactivate(online, *flags);
+  });
+}
+
+}  // namespace cupel::tenant

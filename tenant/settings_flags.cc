@@ -1,0 +1,194 @@
+#include "tenant/settings_flags.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "common/policy/tpm_policy.h"
+#include "common/util/bytes.h"
+#include "common/util/escape.h"
+#include "common/util/file.h"
+#include "common/util/status_macros.h"
+
+namespace cupel::tenant {
+namespace {
+
+// Replaces the word by the configuration's path.
+absl::Status ResolveDefault(const char* option, const char* key,
+                            const std::string& configured, std::string& path) {
+  if (path != "default") return absl::OkStatus();
+  if (configured.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, " default: the configuration names no file; set ",
+                     key, " there"));
+  }
+  path = configured;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> BootRule(const std::string& text) {
+  if (text == "any" || text == "pinned") return text;
+  // A mistyped word should not be told as a missing file alone.
+  const auto policy = LoadTpmPolicy(text);
+  if (!policy.ok()) {
+    return absl::Status(policy.status().code(),
+                        absl::StrCat("--boot takes any, pinned or a tpm_policy "
+                                     "as a JSON file: ",
+                                     policy.status().message()));
+  }
+  CUPEL_ASSIGN_OR_RETURN(const auto bytes,
+                         ReadFile(text, policy::kMaxTpmPolicySize));
+  return std::string(AsText(bytes));
+}
+
+}  // namespace
+
+absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
+    const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> labels;
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(Quoted(text, 100), " is no label, KEY=VALUE"));
+    }
+    if (!labels.emplace(text.substr(0, equals), text.substr(equals + 1))
+             .second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the label ", Quoted(text.substr(0, equals), 100),
+                       " is given twice"));
+    }
+  }
+  return labels;
+}
+
+absl::StatusOr<std::string> ParseFingerprint(const std::string& text) {
+  std::string digits = absl::AsciiStrToLower(text);
+  digits = std::string(absl::StripPrefix(digits, "sha256:"));
+  digits = absl::StrReplaceAll(digits, {{":", ""}});
+  if (digits.size() != 64 || !std::ranges::all_of(digits, [](char c) {
+        return absl::ascii_isxdigit(static_cast<unsigned char>(c));
+      })) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        Quoted(text, 100),
+        " is no SHA-256 fingerprint, 64 hexadecimal digits; `cupel-agent "
+        "identity` prints it"));
+  }
+  return digits;
+}
+
+void SettingsFlags::Register(CLI::App& command, const char* label_option) {
+  constexpr char kGroup[] = "How it is judged";
+  const auto option = [&](const char* name, auto& variable, const char* help,
+                          const char* type) {
+    return command.add_option(name, variable, help)
+        ->group(kGroup)
+        ->type_name(type);
+  };
+  option("--policy", policies,
+         "A policy that the verifier has. May be given several times: together "
+         "they count, in this order",
+         "NAME")
+      ->allow_extra_args(false);
+  option("--allowlist", allowlist,
+         "Make a policy of the agent's own of this file: Keylime's JSON, or a "
+         "digest and a path a line. default: the configuration's",
+         "FILE");
+  option("--exclude", excludes,
+         "Its excludes, a Python regular expression a line. default: the "
+         "configuration's",
+         "FILE");
+  option("--deny", deny, "Its denied digests, in the allowlist's form", "FILE");
+  option("--boot", boot,
+         "Which boot is allowed: pinned, the one that it shows first; any; or "
+         "the values in a tpm_policy (JSON)",
+         "RULE");
+  option(label_option, labels, "A label. May be given several times",
+         "KEY=VALUE")
+      ->allow_extra_args(false);
+  const auto flag = [&](const char* name, std::optional<bool>& variable,
+                        const char* help) {
+    command.add_flag(name, variable, help)->group(kGroup);
+  };
+  flag("--lab,!--no-lab", lab,
+       "A TPM emulator without firmware: accept banks that were never "
+       "extended");
+  flag("--allow-sha1-bank,!--no-allow-sha1-bank", allow_sha1_bank,
+       "Accept a list that only SHA-1 vouches for");
+  flag("--tolerate-violations,!--no-tolerate-violations", tolerate_violations,
+       "Report violations without failing for them");
+  RegisterPadSha1(command, padded_sha1_banks);
+  command.get_option("--pad-sha1")->group(kGroup);
+  option("--interval", interval,
+         "How long an answer to a challenge may take: 10s; otherwise as the "
+         "verifier is configured",
+         "TIME");
+}
+
+bool SettingsFlags::HasOwnPolicy() const {
+  return !allowlist.empty() || !excludes.empty() || !deny.empty();
+}
+
+absl::StatusOr<PolicyFlags> SettingsFlags::OwnPolicy(
+    const TenantDefaults& defaults) const {
+  PolicyFlags files;
+  files.allowlist = allowlist;
+  files.excludes = excludes;
+  files.deny = deny;
+  CUPEL_RETURN_IF_ERROR(ResolveDefault("--allowlist", "allowlist",
+                                       defaults.allowlist, files.allowlist));
+  CUPEL_RETURN_IF_ERROR(ResolveDefault("--exclude", "ima_excludelist",
+                                       defaults.ima_excludelist,
+                                       files.excludes));
+  return files;
+}
+
+absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
+    std::vector<std::string>& changed) const {
+  AgentSettings settings;
+  if (!policies.empty()) {
+    settings.policies = policies;
+    changed.emplace_back("policies");
+  }
+  if (!labels.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(settings.labels, ParseLabels(labels));
+    changed.emplace_back("labels");
+  }
+  if (!boot.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(settings.boot, BootRule(boot));
+    changed.emplace_back("boot");
+  }
+  const auto flag = [&](const char* name, const std::optional<bool>& given,
+                        bool& member) {
+    if (!given.has_value()) return;
+    member = *given;
+    changed.emplace_back(name);
+  };
+  flag("lab", lab, settings.lab);
+  flag("allow_sha1_bank", allow_sha1_bank, settings.allow_sha1_bank);
+  flag("tolerate_violations", tolerate_violations,
+       settings.tolerate_violations);
+  if (!padded_sha1_banks.empty()) {
+    CUPEL_RETURN_IF_ERROR(PaddedBanks(padded_sha1_banks).status());
+    settings.padded_sha1_banks = padded_sha1_banks;
+    changed.emplace_back("padded_sha1_banks");
+  }
+  if (!interval.empty()) {
+    absl::Duration duration;
+    if (!absl::ParseDuration(interval, &duration) ||
+        duration < absl::Milliseconds(100) || duration > absl::Hours(24)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--interval takes 100ms to 24h, not ", Quoted(interval, 100)));
+    }
+    settings.interval = duration;
+    changed.emplace_back("interval");
+  }
+  return settings;
+}
+
+}  // namespace cupel::tenant

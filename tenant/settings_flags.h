@@ -1,0 +1,56 @@
+// How an agent is to be judged, on the command line.
+#ifndef CUPEL_TENANT_SETTINGS_FLAGS_H_
+#define CUPEL_TENANT_SETTINGS_FLAGS_H_
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "CLI/App.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenant/fleet.h"
+#include "tenant/inputs.h"
+#include "tenant/tenant_defaults.h"
+
+namespace cupel::tenant {
+
+// "KEY=VALUE" texts as labels. kInvalidArgument for one without "=", with an
+// empty key, or a key that is given twice.
+absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
+    const std::vector<std::string>& texts);
+
+// "SHA256:AB:12..." or plain hex as 64 lower-case digits. kInvalidArgument for
+// anything else.
+absl::StatusOr<std::string> ParseFingerprint(const std::string& text);
+
+struct SettingsFlags {
+  std::vector<std::string> policies;  // names at the verifier
+  std::string allowlist;              // files, or "default"
+  std::string excludes;
+  std::string deny;
+  std::vector<std::string> labels;
+  std::string boot;
+  std::optional<bool> lab;
+  std::optional<bool> allow_sha1_bank;
+  std::optional<bool> tolerate_violations;
+  std::vector<std::string> padded_sha1_banks;
+  std::string interval;
+
+  // `label_option`: what sets labels, "-l,--label" for instance.
+  void Register(CLI::App& command, const char* label_option);
+  // True if files are given that make a policy of the agent's own.
+  bool HasOwnPolicy() const;
+  // Its files, "default" replaced by the configuration's. kInvalidArgument
+  // where the configuration names none.
+  absl::StatusOr<PolicyFlags> OwnPolicy(const TenantDefaults& defaults) const;
+  // The settings that the flags say, and in `changed` the names of those that
+  // were given. Errors name the option.
+  absl::StatusOr<AgentSettings> ToSettings(
+      std::vector<std::string>& changed) const;
+};
+
+}  // namespace cupel::tenant
+
+#endif  // CUPEL_TENANT_SETTINGS_FLAGS_H_
