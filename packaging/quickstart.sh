@@ -6,23 +6,25 @@
 #
 #   packaging/quickstart.sh            and cleans up after itself
 #   packaging/quickstart.sh --keep     leaves all of it running, and says where
-#   packaging/quickstart.sh --no-install, --no-build    skip these steps
+#   packaging/quickstart.sh --bin DIR  with the programs of a build that is there
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 keep=no
-install=yes
-build=yes
-for option in "$@"; do
-  case $option in
+bin=
+while [[ $# -gt 0 ]]; do
+  case $1 in
     --keep) keep=yes ;;
-    --no-install) install=no ;;
-    --no-build) build=no ;;
+    --bin)
+      bin=$(cd "${2:-}" && pwd)
+      shift
+      ;;
     *)
       sed -n '2,/^set /{s/^# \{0,1\}//p}' packaging/quickstart.sh >&2
       exit 2
       ;;
   esac
+  shift
 done
 
 step() { printf '\n== %s\n' "$1"; }
@@ -34,17 +36,15 @@ fail() {
   exit 1
 }
 
-if [[ $install == yes ]]; then
+if [[ -z $bin ]]; then
   step "packages"
   packaging/install-deps.sh
-fi
-if [[ $build == yes ]]; then
   step "build"
   cmake --preset release >/dev/null
   cmake --build --preset release --parallel "$(nproc)" \
     --target cupel-agent cupel-verifier cupel-tenant
+  bin=$PWD/build/release
 fi
-bin=$PWD/build/release
 
 work=$(mktemp -d)
 pids=()

@@ -84,8 +84,7 @@ absl::StatusOr<tpm::PcrSelection> ToSelection(const v1::Challenge& challenge) {
 
 v1::AgentMessage ToProto(AgentMessage message) {
   v1::AgentMessage out;
-  std::visit([&](auto&& one) { Fill(std::move(one), out); },
-             std::move(message));
+  std::visit([&](auto& one) { Fill(std::move(one), out); }, message);
   return out;
 }
 

@@ -31,8 +31,8 @@ grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context,
     grpc::Status status(grpc::StatusCode::INTERNAL, "");
     try {
       absl::StatusOr<Reply> result = function();
-      if (result.ok()) *reply = *std::move(result);
       status = ToGrpc(result.status(), call, log);
+      if (result.ok()) *reply = *std::move(result);
     } catch (const std::exception& error) {
       status = ToGrpc(absl::InternalError(error.what()), call, log);
     }
