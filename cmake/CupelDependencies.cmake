@@ -12,6 +12,7 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 find_package(yaml-cpp CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
 pkg_check_modules(TSS2 REQUIRED IMPORTED_TARGET
                   tss2-esys tss2-mu tss2-rc tss2-tctildr)
 

@@ -21,6 +21,7 @@ packages=(
   libre2-dev
   libsimdjson-dev
   libsoci-dev
+  prometheus-cpp-dev
   libsqlite3-dev
   libssl-dev
   libtss2-dev

@@ -85,8 +85,15 @@ absl::StatusOr<Appraisal> AppraiseUnguarded(const Evidence& evidence,
     key = ProgressKey(challenge.ak->name(), reference, banks);
   }
   const bool may_resume = !key.empty() && key == progress.key;
-  ListResult list = CheckList(evidence, reference, pcrs, banks, boot, progress,
-                              may_resume, options, log, appraisal.counts);
+  ListResult list = CheckList({.evidence = evidence,
+                               .reference = reference,
+                               .pcrs = pcrs,
+                               .banks = banks,
+                               .boot = boot,
+                               .progress = progress,
+                               .may_resume = may_resume,
+                               .options = options},
+                              log, appraisal.counts);
   // Reported values are as good as the list that completes them.
   if (pcrs.composite.has_value() && !list.explained) {
     log.MarkUnauthenticated(first_of_values);

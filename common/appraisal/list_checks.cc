@@ -139,24 +139,15 @@ ReplayTarget TargetFor(const PcrEvidence& pcrs,
 // Works off one list.
 class ListCheck {
  public:
-  ListCheck(const Evidence& evidence, const Reference& reference,
-            const PcrEvidence& pcrs, const std::vector<ima::Bank>& banks,
-            std::optional<tpm::BootRelation> boot, const Progress& progress,
-            bool may_resume, const Options& options, const PcrSet& listed,
-            FindingLog& log, EntryCounts& counts)
-      : evidence_(evidence),
-        reference_(reference),
-        pcrs_(pcrs),
-        banks_(banks),
-        boot_(boot),
-        before_(progress),
-        may_resume_(may_resume),
-        options_(options),
+  ListCheck(const ListInput& in, const PcrSet& listed, FindingLog& log,
+            EntryCounts& counts)
+      : in_(in),
         listed_(listed),
-        covered_(CoveredPcrs(pcrs, banks, /*weak=*/true)),
+        covered_(CoveredPcrs(in.pcrs, in.banks, /*weak=*/true)),
         log_(log),
         counts_(counts),
-        judge_(reference, pcrs.values, evidence.list.byte_order, log, counts) {}
+        judge_(in.reference, in.pcrs.values, in.evidence.list.byte_order, log,
+               counts) {}
 
   ListResult Run();
 
@@ -179,14 +170,7 @@ class ListCheck {
   void ReportUnexplained();
   void RememberPending();
 
-  const Evidence& evidence_;
-  const Reference& reference_;
-  const PcrEvidence& pcrs_;
-  const std::vector<ima::Bank>& banks_;
-  const std::optional<tpm::BootRelation> boot_;
-  const Progress& before_;
-  const bool may_resume_;
-  const Options& options_;
+  const ListInput& in_;
   const PcrSet listed_;
   const PcrSet covered_;
   FindingLog& log_;
@@ -209,33 +193,33 @@ class ListCheck {
 };
 
 bool ListCheck::MayResume() const {
-  if (!may_resume_ || !before_.replayer.has_value() ||
-      boot_ == tpm::BootRelation::kNewBoot ||
-      boot_ == tpm::BootRelation::kRestart ||
-      evidence_.list.first_entry != before_.entry_count) {
+  if (!in_.may_resume || !in_.progress.replayer.has_value() ||
+      in_.boot == tpm::BootRelation::kNewBoot ||
+      in_.boot == tpm::BootRelation::kRestart ||
+      in_.evidence.list.first_entry != in_.progress.entry_count) {
     return false;
   }
-  return std::ranges::is_permutation(before_.replayer->banks(), banks_);
+  return std::ranges::is_permutation(in_.progress.replayer->banks(), in_.banks);
 }
 
 // Finds out from where and to where to replay. False if the list can't be
 // judged from where it starts.
 bool ListCheck::Prepare() {
-  const bool whole_list = evidence_.list.first_entry == 0;
+  const bool whole_list = in_.evidence.list.first_entry == 0;
   if (!whole_list && !MayResume()) {
     log_.Add(MakeFinding(
         "ima.list_start", Severity::kUndecided,
-        absl::StrCat("the list starts at entry ", evidence_.list.first_entry,
+        absl::StrCat("the list starts at entry ", in_.evidence.list.first_entry,
                      ", which is not where the last appraisal of this boot "
                      "with this policy, key and bank ended; the whole list is "
                      "needed")));
     return false;
   }
-  if (!whole_list) result_.progress = before_;
+  if (!whole_list) result_.progress = in_.progress;
   first_seen_ = !whole_list;
-  if (banks_.empty()) return true;
+  if (in_.banks.empty()) return true;
 
-  if (const PcrSet missing = MissingPcrs(pcrs_, banks_, listed_);
+  if (const PcrSet missing = MissingPcrs(in_.pcrs, in_.banks, listed_);
       missing.any()) {
     // Not taken for zero: a bank that no firmware used would pass for one whose
     // values nobody reported [A25].
@@ -250,13 +234,13 @@ bool ListCheck::Prepare() {
     return true;
   }
   if (!whole_list) {
-    replayer_ = before_.replayer;
-  } else if (auto created = Replayer::Create(banks_); created.ok()) {
+    replayer_ = in_.progress.replayer;
+  } else if (auto created = Replayer::Create(in_.banks); created.ok()) {
     replayer_ = *std::move(created);
     PreparePrefixCheck();
   }
   if (!replayer_.has_value()) return true;
-  target_ = TargetFor(pcrs_, banks_, listed_);
+  target_ = TargetFor(in_.pcrs, in_.banks, listed_);
   result_.explained = replayer_->Explains(*target_);
   return true;
 }
@@ -265,11 +249,12 @@ bool ListCheck::Prepare() {
 // suspend because the TPM alone may have been restarted, and else because two
 // machines may share one TPM's state [A27, A33].
 void ListCheck::PreparePrefixCheck() {
-  prefix_due_ = before_.replayer.has_value() && before_.entry_count > 0 &&
-                boot_ != tpm::BootRelation::kNewBoot;
+  prefix_due_ = in_.progress.replayer.has_value() &&
+                in_.progress.entry_count > 0 &&
+                in_.boot != tpm::BootRelation::kNewBoot;
   if (!prefix_due_) return;
-  const std::span<const ima::Bank> banks = before_.replayer->banks();
-  if (std::ranges::is_permutation(banks, banks_)) return;
+  const std::span<const ima::Bank> banks = in_.progress.replayer->banks();
+  if (std::ranges::is_permutation(banks, in_.banks)) return;
   if (auto created = Replayer::Create({banks.begin(), banks.end()});
       created.ok()) {
     prefix_replayer_ = *std::move(created);
@@ -279,19 +264,21 @@ void ListCheck::PreparePrefixCheck() {
 // What followed the last quoted prefix has to be there again: entries are only
 // ever added.
 void ListCheck::CheckPendingTail() {
-  if (before_.pending_size == 0 || !before_.pending_digest.has_value() ||
-      boot_ == tpm::BootRelation::kNewBoot) {
+  if (in_.progress.pending_size == 0 ||
+      !in_.progress.pending_digest.has_value() ||
+      in_.boot == tpm::BootRelation::kNewBoot) {
     return;
   }
-  const std::span<const uint8_t> bytes = evidence_.list.bytes;
+  const std::span<const uint8_t> bytes = in_.evidence.list.bytes;
   const uint64_t skip =
-      evidence_.list.first_entry == 0 ? before_.byte_offset : 0;
-  if (bytes.size() >= skip && bytes.size() - skip >= before_.pending_size) {
-    const Digest digest =
-        crypto::Hash(HashAlgorithm::kSha256,
-                     bytes.subspan(static_cast<size_t>(skip),
-                                   static_cast<size_t>(before_.pending_size)));
-    if (digest == *before_.pending_digest) return;
+      in_.evidence.list.first_entry == 0 ? in_.progress.byte_offset : 0;
+  if (bytes.size() >= skip &&
+      bytes.size() - skip >= in_.progress.pending_size) {
+    const Digest digest = crypto::Hash(
+        HashAlgorithm::kSha256,
+        bytes.subspan(static_cast<size_t>(skip),
+                      static_cast<size_t>(in_.progress.pending_size)));
+    if (digest == *in_.progress.pending_digest) return;
   }
   log_.Add(
       MakeFinding("ima.tail_vanished", Severity::kFailure,
@@ -303,7 +290,7 @@ void ListCheck::CheckPendingTail() {
 // SHA-1 vouches for no more than that. That is nobody's fault yet: a list may
 // use a new PCR after the challenge has named those to quote.
 void ListCheck::CheckCoverage() {
-  if (banks_.empty()) return;
+  if (in_.banks.empty()) return;
   const PcrSet used = seen_ | listed_;
   if (const PcrSet uncovered = used & ~covered_; uncovered.any()) {
     Finding finding = MakeFinding(
@@ -314,8 +301,9 @@ void ListCheck::CheckCoverage() {
     finding.pcr = FirstPcr(uncovered);
     log_.Add(std::move(finding));
   }
-  if (reference_.allow_sha1_bank) return;
-  PcrSet weak = used & covered_ & ~CoveredPcrs(pcrs_, banks_, /*weak=*/false);
+  if (in_.reference.allow_sha1_bank) return;
+  PcrSet weak =
+      used & covered_ & ~CoveredPcrs(in_.pcrs, in_.banks, /*weak=*/false);
   weak.reset(ima::kImaPcr);  // CheckBanks has looked at it
   if (weak.any()) {
     Finding finding = MakeFinding(
@@ -332,10 +320,10 @@ void ListCheck::CheckCoverage() {
 // Where the list completed the quote, the reported value of a PCR that it
 // extends was not needed. Other checks may have used it [A7].
 void ListCheck::CheckReportedValues() {
-  if (!pcrs_.composite.has_value()) return;
-  for (const ima::Bank& bank : banks_) {
+  if (!in_.pcrs.composite.has_value()) return;
+  for (const ima::Bank& bank : in_.banks) {
     for (uint32_t pcr = 0; pcr < ima::kPcrCount; ++pcr) {
-      const Digest* reported = pcrs_.values.Find(bank.algorithm, pcr);
+      const Digest* reported = in_.pcrs.values.Find(bank.algorithm, pcr);
       if (reported == nullptr || !listed_.test(pcr)) continue;
       const Digest& replayed = replayer_->Value(bank.algorithm, pcr);
       if (*reported == replayed) continue;
@@ -355,7 +343,7 @@ ListResult ListCheck::Run() {
   if (!Prepare()) return result_;
   CheckPendingTail();
   const absl::Status form =
-      ForEachBatch(evidence_.list, result_.progress,
+      ForEachBatch(in_.evidence.list, result_.progress,
                    [&](std::span<const Entry> batch) { return Take(batch); });
   if (found_more_pcrs_) return result_;
   CheckCoverage();
@@ -378,13 +366,14 @@ ListResult ListCheck::Run() {
         MakeFinding("ima.list_shrank", Severity::kFailure,
                     absl::StrCat("the list, or the part of it that the PCRs "
                                  "explain, is shorter than the ",
-                                 before_.entry_count,
+                                 in_.progress.entry_count,
                                  " entries of before, without a new boot")));
   }
   if (replayer_.has_value() && !result_.explained && form.ok()) {
     ReportUnexplained();
   }
-  if (!result_.explained || (evidence_.quote.has_value() && !pcrs_.quoted)) {
+  if (!result_.explained ||
+      (in_.evidence.quote.has_value() && !in_.pcrs.quoted)) {
     log_.MarkUnauthenticated(first_finding);
   }
   if (result_.explained) {
@@ -401,7 +390,7 @@ absl::Status ListCheck::Take(std::span<const Entry> batch) {
     found_more_pcrs_ = true;
     return absl::CancelledError("more PCRs than were reckoned with");
   }
-  if (options_.on_progress) options_.on_progress(counts_.entries);
+  if (in_.options.on_progress) in_.options.on_progress(counts_.entries);
   if (result_.explained) {
     counts_.pending += batch.size();
     return absl::OkStatus();
@@ -429,9 +418,9 @@ size_t ListCheck::ReplayBatch(std::span<const Entry> batch) {
   while (taken < batch.size()) {
     std::span<const Entry> piece = batch.subspan(taken);
     // Stop where the stored prefix ends, to compare.
-    if (prefix_due_ && piece.front().index < before_.entry_count) {
+    if (prefix_due_ && piece.front().index < in_.progress.entry_count) {
       piece = piece.first(static_cast<size_t>(std::min<uint64_t>(
-          piece.size(), before_.entry_count - piece.front().index)));
+          piece.size(), in_.progress.entry_count - piece.front().index)));
     }
     const std::optional<size_t> found = replayer_->ExtendUntil(
         piece, *target_, std::span(sha1_).subspan(taken, piece.size()));
@@ -440,7 +429,7 @@ size_t ListCheck::ReplayBatch(std::span<const Entry> batch) {
       prefix_replayer_->Extend(piece.first(size));
     }
     taken += size;
-    if (prefix_due_ && batch[taken - 1].index + 1 == before_.entry_count) {
+    if (prefix_due_ && batch[taken - 1].index + 1 == in_.progress.entry_count) {
       CheckPrefixOfBefore();
     }
     if (found.has_value()) {
@@ -455,16 +444,17 @@ void ListCheck::CheckPrefixOfBefore() {
   prefix_due_ = false;
   const Replayer& now =
       prefix_replayer_.has_value() ? *prefix_replayer_ : *replayer_;
-  for (const ima::Bank& bank : before_.replayer->banks()) {
+  for (const ima::Bank& bank : in_.progress.replayer->banks()) {
     for (uint32_t pcr = 0; pcr < ima::kPcrCount; ++pcr) {
-      const Digest& expected = before_.replayer->Value(bank.algorithm, pcr);
+      const Digest& expected =
+          in_.progress.replayer->Value(bank.algorithm, pcr);
       const Digest& found = now.Value(bank.algorithm, pcr);
       if (found == expected) continue;
-      const bool restarted = boot_ == tpm::BootRelation::kRestart;
+      const bool restarted = in_.boot == tpm::BootRelation::kRestart;
       Finding finding = MakeFinding(
           restarted ? "tpm.restart_unexplained" : "tpm.clone_suspected",
           Severity::kFailure,
-          absl::StrCat("the first ", before_.entry_count,
+          absl::StrCat("the first ", in_.progress.entry_count,
                        " entries are not those of before, though the TPM "
                        "was not reset"));
       finding.pcr = pcr;
@@ -481,7 +471,7 @@ void ListCheck::CheckPrefixOfBefore() {
 void ListCheck::CheckFirst(const Entry& entry) {
   if (first_seen_) return;
   first_seen_ = true;
-  const auto fields = ima::ParseFields(entry, evidence_.list.byte_order);
+  const auto fields = ima::ParseFields(entry, in_.evidence.list.byte_order);
   if (fields.ok() && ima::IsBootAggregatePath(fields->path) &&
       !entry.IsViolation()) {
     starts_with_boot_aggregate_ = true;
@@ -506,9 +496,9 @@ void ListCheck::ReportUnexplained() {
           "PCR ",
           ima::kImaPcr, " by hand"));
   finding.pcr = ima::kImaPcr;
-  for (const ima::Bank& bank : banks_) {
+  for (const ima::Bank& bank : in_.banks) {
     const absl::string_view name = HashAlgorithmName(bank.algorithm);
-    const Digest* wanted = pcrs_.values.Find(bank.algorithm, ima::kImaPcr);
+    const Digest* wanted = in_.pcrs.values.Find(bank.algorithm, ima::kImaPcr);
     if (wanted == nullptr) continue;
     absl::StrAppend(&finding.expected, finding.expected.empty() ? "" : " ",
                     name, ":", wanted->Hex());
@@ -529,8 +519,8 @@ void ListCheck::RememberPending() {
   result_.progress.pending_digest.reset();
   if (counts_.pending == 0) return;
   const uint64_t start =
-      evidence_.list.first_entry == 0 ? 0 : before_.byte_offset;
-  const std::span<const uint8_t> tail = evidence_.list.bytes.subspan(
+      in_.evidence.list.first_entry == 0 ? 0 : in_.progress.byte_offset;
+  const std::span<const uint8_t> tail = in_.evidence.list.bytes.subspan(
       static_cast<size_t>(result_.progress.byte_offset - start));
   result_.progress.pending_size = tail.size();
   result_.progress.pending_digest = crypto::Hash(HashAlgorithm::kSha256, tail);
@@ -548,25 +538,19 @@ PcrSet ListedPcrs(const ListEvidence& list) {
 
 }  // namespace
 
-ListResult CheckList(const Evidence& evidence, const Reference& reference,
-                     const PcrEvidence& pcrs,
-                     const std::vector<ima::Bank>& banks,
-                     std::optional<tpm::BootRelation> boot,
-                     const Progress& progress, bool may_resume,
-                     const Options& options, FindingLog& log,
+ListResult CheckList(const ListInput& in, FindingLog& log,
                      EntryCounts& counts) {
   // Nearly every list keeps to PCR 10. Where one does not, it is gone through
   // again with all its PCRs in mind.
   PcrSet listed;
   listed.set(ima::kImaPcr);
-  if (evidence.list.first_entry != 0 && progress.replayer.has_value()) {
-    listed |= progress.replayer->extended_pcrs();
+  if (in.evidence.list.first_entry != 0 && in.progress.replayer.has_value()) {
+    listed |= in.progress.replayer->extended_pcrs();
   }
   while (true) {
     FindingLog attempt_log = log;
     EntryCounts attempt_counts;
-    ListCheck check(evidence, reference, pcrs, banks, boot, progress,
-                    may_resume, options, listed, attempt_log, attempt_counts);
+    ListCheck check(in, listed, attempt_log, attempt_counts);
     ListResult result = check.Run();
     if (!check.found_more_pcrs()) {
       log = std::move(attempt_log);
@@ -574,7 +558,7 @@ ListResult CheckList(const Evidence& evidence, const Reference& reference,
       return result;
     }
     // Each time round adds one PCR at least.
-    listed |= check.seen() | ListedPcrs(evidence.list);
+    listed |= check.seen() | ListedPcrs(in.evidence.list);
   }
 }
 

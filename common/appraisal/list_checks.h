@@ -20,21 +20,25 @@ struct ListResult {
   Progress progress;
 };
 
-// ima.*: replays the list in `banks` up to the first prefix that explains
-// `pcrs`, and judges the entries of that prefix. Without PCR values, and where
-// no prefix explains them, every entry is judged, and what is found is marked
-// not authenticated.
-//
-// `may_resume`: `progress` was made with this ProgressKey. If not, only the
-// whole list will do; that it continues the history of `progress` is checked
-// all the same.
-ListResult CheckList(const Evidence& evidence, const Reference& reference,
-                     const PcrEvidence& pcrs,
-                     const std::vector<ima::Bank>& banks,
-                     std::optional<tpm::BootRelation> boot,
-                     const Progress& progress, bool may_resume,
-                     const Options& options, FindingLog& log,
-                     EntryCounts& counts);
+// What a list is judged by. Everything is referred to and outlives the call.
+struct ListInput {
+  const Evidence& evidence;
+  const Reference& reference;
+  const PcrEvidence& pcrs;
+  const std::vector<ima::Bank>& banks;  // to replay in
+  std::optional<tpm::BootRelation> boot;
+  const Progress& progress;
+  // `progress` was made with this ProgressKey. If not, only the whole list will
+  // do; that it continues the history of `progress` is checked all the same.
+  bool may_resume = false;
+  const Options& options;
+};
+
+// ima.*: replays the list up to the first prefix that explains the PCR values,
+// and judges the entries of that prefix. Without PCR values, and where no
+// prefix explains them, every entry is judged, and what is found is marked not
+// authenticated.
+ListResult CheckList(const ListInput& in, FindingLog& log, EntryCounts& counts);
 
 }  // namespace cupel::appraisal
 

@@ -203,20 +203,28 @@ absl::Status PublicKey::VerifySignature(
     SignatureScheme scheme, HashAlgorithm hash,
     std::span<const uint8_t> message,
     std::span<const uint8_t> signature) const {
-  if ((scheme == SignatureScheme::kEcdsa) == (type_ == KeyType::kRsa)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the signature's scheme does not fit the key (", Description(), ")"));
+  CUPEL_ASSIGN_OR_RETURN(const SignatureVerifier verifier,
+                         SignatureVerifier::Create(*this, scheme, hash));
+  return verifier.Verify(message, signature);
+}
+
+absl::StatusOr<SignatureVerifier> SignatureVerifier::Create(
+    const PublicKey& key, SignatureScheme scheme, HashAlgorithm hash) {
+  if ((scheme == SignatureScheme::kEcdsa) == (key.type() == KeyType::kRsa)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the signature's scheme does not fit the key (",
+                     key.Description(), ")"));
   }
   if (hash != HashAlgorithm::kSha256 && hash != HashAlgorithm::kSha384 &&
       hash != HashAlgorithm::kSha512) {
     return absl::InvalidArgumentError(absl::StrCat(
         "signatures with ", HashAlgorithmName(hash), " are not accepted"));
   }
-  const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  std::shared_ptr<EVP_MD_CTX> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   EVP_PKEY_CTX* key_context = nullptr;  // owned by `context`
   if (!context ||
       EVP_DigestVerifyInit(context.get(), &key_context, FetchedDigest(hash),
-                           nullptr, key_.get()) != 1) {
+                           nullptr, key.get()) != 1) {
     return OpensslError("EVP_DigestVerifyInit");
   }
   // A TPM's salt is as long as the key allows or as the digest, so its length
@@ -226,6 +234,16 @@ absl::Status PublicKey::VerifySignature(
        EVP_PKEY_CTX_set_rsa_pss_saltlen(key_context, RSA_PSS_SALTLEN_AUTO) !=
            1)) {
     return OpensslError("RSA-PSS parameters");
+  }
+  return SignatureVerifier(std::move(context));
+}
+
+absl::Status SignatureVerifier::Verify(
+    std::span<const uint8_t> message,
+    std::span<const uint8_t> signature) const {
+  const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  if (!context || EVP_MD_CTX_copy_ex(context.get(), prepared_.get()) != 1) {
+    return OpensslError("EVP_MD_CTX_copy_ex");
   }
   if (EVP_DigestVerify(context.get(), signature.data(), signature.size(),
                        message.data(), message.size()) != 1) {

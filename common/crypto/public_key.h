@@ -70,6 +70,28 @@ class PublicKey {
   KeyType type_;
 };
 
+// A key with a scheme and a hash, everything that a check needs looked up
+// beforehand: for keys that verify again and again. Immutable, cheap to copy
+// (shared), may be used by several threads.
+class SignatureVerifier {
+ public:
+  // kInvalidArgument as PublicKey::VerifySignature.
+  static absl::StatusOr<SignatureVerifier> Create(const PublicKey& key,
+                                                  SignatureScheme scheme,
+                                                  HashAlgorithm hash);
+
+  // As PublicKey::VerifySignature.
+  absl::Status Verify(std::span<const uint8_t> message,
+                      std::span<const uint8_t> signature) const;
+
+ private:
+  explicit SignatureVerifier(std::shared_ptr<const EVP_MD_CTX> prepared)
+      : prepared_(std::move(prepared)) {}
+
+  // Copied for each signature, never used itself.
+  std::shared_ptr<const EVP_MD_CTX> prepared_;
+};
+
 // {r, s} in big-endian order to DER, as OpenSSL verifies it.
 absl::StatusOr<std::vector<uint8_t>> EcdsaSignatureToDer(
     std::span<const uint8_t> r, std::span<const uint8_t> s);

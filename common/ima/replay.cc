@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/ima/hashed_data.h"
 #include "common/util/bytes.h"
+#include "common/util/status_macros.h"
 
 namespace cupel::ima {
 namespace {
@@ -161,6 +162,32 @@ absl::StatusOr<Replayer> Replayer::Create(std::vector<Bank> banks) {
     }
   }
   return Replayer(std::move(banks));
+}
+
+absl::StatusOr<Replayer> Replayer::FromState(
+    std::vector<Bank> banks, std::span<const ReplayTarget::Value> values) {
+  CUPEL_ASSIGN_OR_RETURN(Replayer replayer, Create(std::move(banks)));
+  std::vector<PcrSet> seen(replayer.banks_.size());
+  for (const ReplayTarget::Value& value : values) {
+    const size_t bank = replayer.BankIndex(value.bank);
+    if (bank == seen.size() || value.pcr >= kPcrCount ||
+        value.digest.algorithm() != value.bank || seen[bank][value.pcr]) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("replay state: PCR ", value.pcr, " of bank ",
+                       HashAlgorithmName(value.bank),
+                       " is out of place, or was given twice"));
+    }
+    seen[bank].set(value.pcr);
+    replayer.values_[bank][value.pcr] = value.digest;
+  }
+  for (const PcrSet& pcrs : seen) {
+    if (pcrs != seen.front()) {
+      return absl::InvalidArgumentError(
+          "replay state: the banks have values of different PCRs");
+    }
+  }
+  replayer.extended_ = seen.front();
+  return replayer;
 }
 
 Replayer::Replayer(std::vector<Bank> banks) : banks_(std::move(banks)) {

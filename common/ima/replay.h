@@ -89,6 +89,13 @@ class Replayer {
   // or a bank that is not SHA-1, SHA-256, SHA-384 or SHA-512.
   static absl::StatusOr<Replayer> Create(std::vector<Bank> banks);
 
+  // The state that a replay has reached: each PCR that occurs in `values`
+  // counts as extended and has that value, every other one is zero. For a
+  // replay that is resumed from a store. kInvalidArgument as Create, and unless
+  // every such PCR has exactly one value in each bank, and none in another.
+  static absl::StatusOr<Replayer> FromState(
+      std::vector<Bank> banks, std::span<const ReplayTarget::Value> values);
+
   // Extends with every entry, in order.
   void Extend(std::span<const Entry> entries);
 

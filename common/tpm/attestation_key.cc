@@ -1,7 +1,6 @@
 #include "common/tpm/attestation_key.h"
 
-#include <openssl/rsa.h>
-
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -13,31 +12,18 @@
 namespace cupel::tpm {
 namespace {
 
-// nullptr where the scheme is none that signs quotes, or OpenSSL fails: then
+// nullopt where the scheme is none that signs quotes, or OpenSSL fails: then
 // each check finds out for itself.
-std::shared_ptr<const EVP_MD_CTX> Prepare(const crypto::PublicKey& key,
-                                          const KeyScheme& scheme) {
+std::optional<crypto::SignatureVerifier> Prepare(const crypto::PublicKey& key,
+                                                 const KeyScheme& scheme) {
   if (!scheme.hash.has_value() || !IsStrongHash(*scheme.hash) ||
       !SchemeFitsKey(scheme.scheme, key)) {
-    return nullptr;
+    return std::nullopt;
   }
-  std::shared_ptr<EVP_MD_CTX> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  EVP_PKEY_CTX* key_context = nullptr;  // owned by `context`
-  if (!context || EVP_DigestVerifyInit(context.get(), &key_context,
-                                       crypto::FetchedDigest(*scheme.hash),
-                                       nullptr, key.get()) != 1) {
-    static_cast<void>(crypto::OpensslError("preparing a key"));
-    return nullptr;
-  }
-  // The salt's length is read from the signature, as PublicKey does it.
-  if (scheme.scheme == AlgId::kRsapss &&
-      (EVP_PKEY_CTX_set_rsa_padding(key_context, RSA_PKCS1_PSS_PADDING) != 1 ||
-       EVP_PKEY_CTX_set_rsa_pss_saltlen(key_context, RSA_PSS_SALTLEN_AUTO) !=
-           1)) {
-    static_cast<void>(crypto::OpensslError("preparing a key"));
-    return nullptr;
-  }
-  return context;
+  auto verifier = crypto::SignatureVerifier::Create(
+      key, ToSignatureScheme(scheme.scheme), *scheme.hash);
+  if (!verifier.ok()) return std::nullopt;
+  return *std::move(verifier);
 }
 
 }  // namespace
@@ -49,7 +35,7 @@ absl::StatusOr<AttestationKey> AttestationKey::FromPublicArea(
   key.name_ = area.Name();
   key.scheme_ = area.scheme;
   key.violations_ = ValidateAkAttributes(area);
-  key.prepared_ = Prepare(key.key_, key.scheme_);
+  key.verifier_ = Prepare(key.key_, key.scheme_);
   return key;
 }
 
@@ -71,28 +57,11 @@ absl::StatusOr<AttestationKey> AttestationKey::FromFile(
 
 absl::Status AttestationKey::CheckSignature(
     const Signature& signature, std::span<const uint8_t> message) const {
-  if (prepared_ == nullptr || signature.scheme != scheme_.scheme ||
+  if (!verifier_.has_value() || signature.scheme != scheme_.scheme ||
       signature.hash != *scheme_.hash) {
     return tpm::CheckSignature(signature, key_, message);
   }
-  std::vector<uint8_t> der;
-  std::span<const uint8_t> raw = signature.rsa;
-  if (signature.scheme == AlgId::kEcdsa) {
-    CUPEL_ASSIGN_OR_RETURN(
-        der, crypto::EcdsaSignatureToDer(signature.r, signature.s));
-    raw = der;
-  }
-  const crypto::Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
-  if (!context || EVP_MD_CTX_copy_ex(context.get(), prepared_.get()) != 1) {
-    return crypto::OpensslError("EVP_MD_CTX_copy_ex");
-  }
-  if (EVP_DigestVerify(context.get(), raw.data(), raw.size(), message.data(),
-                       message.size()) != 1) {
-    // 0 and negative values alike: malformed is as invalid as forged.
-    static_cast<void>(crypto::OpensslError("verify"));
-    return absl::PermissionDeniedError("the signature is not valid");
-  }
-  return absl::OkStatus();
+  return tpm::CheckSignature(signature, *verifier_, message);
 }
 
 }  // namespace cupel::tpm

@@ -2,14 +2,13 @@
 #define CUPEL_COMMON_TPM_ATTESTATION_KEY_H_
 
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/crypto/openssl.h"
 #include "common/crypto/public_key.h"
 #include "common/tpm/public_area.h"
 #include "common/tpm/signature.h"
@@ -58,9 +57,8 @@ class AttestationKey {
   std::vector<uint8_t> name_;
   KeyScheme scheme_;
   std::vector<AkViolation> violations_;
-  // Set up to verify with scheme_ and copied for each signature, never used
-  // itself; nullptr where there is no usable fixed scheme.
-  std::shared_ptr<const EVP_MD_CTX> prepared_;
+  // For scheme_; nullopt where there is no usable fixed scheme.
+  std::optional<crypto::SignatureVerifier> verifier_;
 };
 
 }  // namespace cupel::tpm

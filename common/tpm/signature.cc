@@ -84,21 +84,36 @@ bool SchemeFitsKey(AlgId scheme, const crypto::PublicKey& key) {
                 : scheme == AlgId::kEcdsa;
 }
 
+crypto::SignatureScheme ToSignatureScheme(AlgId scheme) {
+  switch (scheme) {
+    case AlgId::kEcdsa:
+      return crypto::SignatureScheme::kEcdsa;
+    case AlgId::kRsapss:
+      return crypto::SignatureScheme::kRsaPss;
+    default:
+      return crypto::SignatureScheme::kRsaPkcs1;
+  }
+}
+
+absl::Status CheckSignature(const Signature& signature,
+                            const crypto::SignatureVerifier& verifier,
+                            std::span<const uint8_t> message) {
+  if (signature.scheme != AlgId::kEcdsa) {
+    return verifier.Verify(message, signature.rsa);
+  }
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> der,
+                         crypto::EcdsaSignatureToDer(signature.r, signature.s));
+  return verifier.Verify(message, der);
+}
+
 absl::Status CheckSignature(const Signature& signature,
                             const crypto::PublicKey& key,
                             std::span<const uint8_t> message) {
-  using crypto::SignatureScheme;
-  if (signature.scheme == AlgId::kEcdsa) {
-    CUPEL_ASSIGN_OR_RETURN(
-        const std::vector<uint8_t> der,
-        crypto::EcdsaSignatureToDer(signature.r, signature.s));
-    return key.VerifySignature(SignatureScheme::kEcdsa, signature.hash, message,
-                               der);
-  }
-  return key.VerifySignature(signature.scheme == AlgId::kRsapss
-                                 ? SignatureScheme::kRsaPss
-                                 : SignatureScheme::kRsaPkcs1,
-                             signature.hash, message, signature.rsa);
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto verifier,
+      crypto::SignatureVerifier::Create(
+          key, ToSignatureScheme(signature.scheme), signature.hash));
+  return CheckSignature(signature, verifier, message);
 }
 
 }  // namespace cupel::tpm

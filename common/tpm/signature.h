@@ -41,6 +41,9 @@ std::string SignatureAlgorithmName(AlgId scheme, crypto::HashAlgorithm hash);
 // True if a key of this kind can have made a signature of this scheme.
 bool SchemeFitsKey(AlgId scheme, const crypto::PublicKey& key);
 
+// `scheme` in the library's words; it must be one that ParseSignature takes.
+crypto::SignatureScheme ToSignatureScheme(AlgId scheme);
+
 // Checks `signature` over `message` by `key`. Says nothing about which scheme
 // the key should have used: see AttestationKey.
 //
@@ -48,6 +51,11 @@ bool SchemeFitsKey(AlgId scheme, const crypto::PublicKey& key);
 // the scheme does not fit the key.
 absl::Status CheckSignature(const Signature& signature,
                             const crypto::PublicKey& key,
+                            std::span<const uint8_t> message);
+
+// The same with a verifier that was made for the signature's scheme and hash.
+absl::Status CheckSignature(const Signature& signature,
+                            const crypto::SignatureVerifier& verifier,
                             std::span<const uint8_t> message);
 
 }  // namespace cupel::tpm

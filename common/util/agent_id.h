@@ -13,8 +13,9 @@
 
 namespace cupel {
 
-// A UUID (RFC 4122) in its one canonical form: 16 bytes, as text lower-case with
-// hyphens. Version and variant are not looked at: users choose such ids by hand.
+// A UUID (RFC 4122) in its one canonical form: 16 bytes, as text lower-case
+// with hyphens. Version and variant are not looked at: users choose such ids by
+// hand.
 class AgentId {
  public:
   // Parses "d432fbb3-d2f1-4a97-9ef7-75bd81c00000", in either case. Errors:

@@ -67,7 +67,7 @@ constexpr char kInclude[] = R"re(^\s*#\s*include\s*(["<])([^">]*)[">])re";
 constexpr char kProjectPath[] = "(common|agent|verifier|tenant|tests|proto)/.*";
 constexpr char kGenerated[] = R"(proto/.*\.pb\.h)";
 constexpr char kQuotedLibraries[] =
-    R"((absl|benchmark|catch2|CLI|grpcpp|nlohmann|re2|soci|yaml-cpp)/.*|)"
+    R"((absl|benchmark|catch2|CLI|google|grpc|grpcpp|nlohmann|prometheus|re2|soci|yaml-cpp)/.*|)"
     R"(simdjson\.h)";
 
 bool MayInclude(absl::string_view file, absl::string_view header) {

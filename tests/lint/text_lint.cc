@@ -18,8 +18,8 @@ namespace {
 // docs/architecture.md, "Folders". Unit tests mirror these under tests/.
 constexpr char kRooms[] =
     "common/(util|crypto|tpm|ima|uefi|policy|appraisal|config|rpc)|"
-    "agent(/(tpm|sources|enrollment|rpc))?|"
-    "verifier(/(enrollment|session|store|notify|console|rpc))?|"
+    "agent(/(attester|commands|tpm|sources|ima_emulator|enrollment|rpc))?|"
+    "verifier(/(enrollment|session|store|pki|notify|console|rpc))?|"
     "tenant(/(commands|rpc))?";
 constexpr char kTestRooms[] =
     "tests/(support|contract|integration|oracle|conformance|attacks|"

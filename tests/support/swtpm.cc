@@ -47,21 +47,35 @@ absl::StatusOr<std::unique_ptr<SwTpm>> SwTpm::Start(
                                     "sha1,sha256"};
   setup.insert(setup.end(), setup_options.begin(), setup_options.end());
   CUPEL_RETURN_IF_ERROR(RunIn(folder, setup).status());
+  CUPEL_RETURN_IF_ERROR(tpm->StartServer());
+  return tpm;
+}
+
+std::string SwTpm::Tcti() const { return "swtpm:path=" + folder_ / "socket"; }
+
+void SwTpm::Kill() { server_.reset(); }
+
+absl::Status SwTpm::Restart() {
+  Kill();
+  return StartServer();
+}
+
+absl::Status SwTpm::StartServer() {
+  const TemporaryFolder& folder = folder_;
   const std::string log = folder / "swtpm.log";
   CUPEL_ASSIGN_OR_RETURN(
-      tpm->server_,
-      Server::Start(
-          {"swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + folder.path(),
-           "--server", "type=unixio,path=" + folder / "socket", "--ctrl",
-           "type=unixio,path=" + folder / "socket.ctrl", "--flags",
-           "not-need-init,startup-clear"},
-          log));
+      server_, Server::Start({"swtpm", "socket", "--tpm2", "--tpmstate",
+                              "dir=" + folder.path(), "--server",
+                              "type=unixio,path=" + folder / "socket", "--ctrl",
+                              "type=unixio,path=" + folder / "socket.ctrl",
+                              "--flags", "not-need-init,startup-clear"},
+                             log));
   const auto deadline =
       std::chrono::steady_clock::now() + std::chrono::seconds(30);
   absl::Status status;
   do {
     status = RunIn(folder, {"tpm2_getrandom", "--hex", "1"}).status();
-    if (status.ok()) return tpm;
+    if (status.ok()) return status;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   } while (std::chrono::steady_clock::now() < deadline);
   const auto said = ReadFile(log, kMaxFileSize);

@@ -29,6 +29,14 @@ class SwTpm {
   static absl::StatusOr<std::unique_ptr<SwTpm>> Start(
       const std::vector<std::string>& setup_options = {});
 
+  // Where it listens, as tss2's TCTI loader takes it.
+  std::string Tcti() const;
+
+  // A power cut: kills the TPM. Until Restart nobody listens.
+  void Kill();
+  // Powers it on, with PCRs of zeros. Errors as Start's.
+  absl::Status Restart();
+
   // Runs a tool of tpm2-tools in the TPM's folder and returns what it wrote to
   // standard output. Then flushes transient objects and sessions: there is no
   // resource manager. kInternal with its standard error if it fails.
@@ -45,6 +53,7 @@ class SwTpm {
 
  private:
   SwTpm() = default;
+  absl::Status StartServer();
 
   TemporaryFolder folder_;
   std::unique_ptr<Server> server_;  // ends before its folder goes

@@ -192,10 +192,11 @@ class Store {
   // will have). kPending where it is enrolled, kExpected where not. kNotFound
   // for a policy's name, named in the message; kAlreadyExists if it was added;
   // kFailedPrecondition if it is enrolled with another EK.
-  virtual absl::StatusOr<AgentRecord> AddAgent(
-      absl::string_view tenant, const AgentId& id,
-      const AgentSettings& settings, absl::string_view ek_sha256,
-      absl::string_view who) = 0;
+  virtual absl::StatusOr<AgentRecord> AddAgent(absl::string_view tenant,
+                                               const AgentId& id,
+                                               const AgentSettings& settings,
+                                               absl::string_view ek_sha256,
+                                               absl::string_view who) = 0;
   // Replaces the settings; a TRUSTED agent becomes PENDING, a FAILED one stays.
   virtual absl::Status UpdateAgent(absl::string_view tenant, const AgentId& id,
                                    const AgentSettings& settings,
@@ -223,9 +224,11 @@ class Store {
 
   // With `create`, kAlreadyExists if the name is taken; else kNotFound if it is
   // not. A new version raises the policy_epoch of every agent that names it.
-  virtual absl::StatusOr<PolicyRecord> PutPolicy(
-      absl::string_view tenant, absl::string_view name,
-      std::span<const uint8_t> file, bool create, absl::string_view who) = 0;
+  virtual absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
+                                                 absl::string_view name,
+                                                 std::span<const uint8_t> file,
+                                                 bool create,
+                                                 absl::string_view who) = 0;
   // kFailedPrecondition while an agent names it, with how many do.
   virtual absl::Status DeletePolicy(absl::string_view tenant,
                                     absl::string_view name,
@@ -252,6 +255,10 @@ class Store {
   virtual absl::StatusOr<AgentRecord> RecordVerdict(
       const VerdictWrite& write) = 0;
   virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
+  // TRUSTED and PENDING with a valid_until at or before `now` become PENDING
+  // without one, each with an event; nothing else of them changes. How many
+  // were TRUSTED or PENDING so.
+  virtual absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) = 0;
 
   // --- Events.
 

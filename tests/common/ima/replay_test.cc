@@ -67,6 +67,82 @@ ListBuilder MixedList(int count) {
   return list;
 }
 
+std::vector<ReplayTarget::Value> StateOf(const Replayer& replayer) {
+  std::vector<ReplayTarget::Value> values;
+  for (const Bank& bank : replayer.banks()) {
+    for (uint32_t pcr = 0; pcr < kPcrCount; ++pcr) {
+      if (!replayer.extended_pcrs()[pcr]) continue;
+      values.push_back(
+          {bank.algorithm, pcr, replayer.Value(bank.algorithm, pcr)});
+    }
+  }
+  return values;
+}
+
+TEST_CASE("a replay goes on from a state that was put away", "[ima]") {
+  const ListBuilder list = MixedList(200);
+  const std::vector<Entry> entries = Parse(list.bytes());
+  const std::vector<Bank> banks = {
+      {HashAlgorithm::kSha1}, {HashAlgorithm::kSha256, BankFill::kPaddedSha1}};
+  for (const size_t taken : {size_t{0}, size_t{90}}) {
+    CAPTURE(taken);
+    Replayer first = Make(banks);
+    first.Extend(std::span(entries).first(taken));
+    auto second = Replayer::FromState(banks, StateOf(first));
+    REQUIRE_THAT(StatusOf(second), IsOk());
+    CHECK(second->extended_pcrs() == first.extended_pcrs());
+    first.Extend(std::span(entries).subspan(taken));
+    second->Extend(std::span(entries).subspan(taken));
+    for (const Bank& bank : banks) {
+      for (const uint32_t pcr : {10U, 11U, 12U}) {
+        CHECK(second->Value(bank.algorithm, pcr) ==
+              first.Value(bank.algorithm, pcr));
+      }
+    }
+  }
+}
+
+TEST_CASE("a state that no replay can have is refused", "[ima]") {
+  const ListBuilder list = MixedList(20);
+  const std::vector<Bank> banks = {{HashAlgorithm::kSha1},
+                                   {HashAlgorithm::kSha256}};
+  Replayer replayer = Make(banks);
+  replayer.Extend(Parse(list.bytes()));
+  std::vector<ReplayTarget::Value> values = StateOf(replayer);
+  const auto refused = [&] {
+    CHECK_THAT(StatusOf(Replayer::FromState(banks, values)),
+               StatusIs(absl::StatusCode::kInvalidArgument, "replay state"));
+  };
+  SECTION("valid as it is") {
+    CHECK_THAT(StatusOf(Replayer::FromState(banks, values)), IsOk());
+  }
+  SECTION("a value twice") {
+    values.push_back(values.front());
+    refused();
+  }
+  SECTION("a PCR in one bank only") {
+    values.pop_back();
+    refused();
+  }
+  SECTION("a PCR that there isn't") {
+    values.front().pcr = kPcrCount;
+    refused();
+  }
+  SECTION("a bank that there isn't") {
+    values.front().bank = HashAlgorithm::kSha512;
+    values.front().digest = Digest(HashAlgorithm::kSha512);
+    refused();
+  }
+  SECTION("a digest of another algorithm") {
+    values.front().digest = Digest(HashAlgorithm::kSha512);
+    refused();
+  }
+  SECTION("no bank") {
+    CHECK_THAT(StatusOf(Replayer::FromState({}, {})),
+               StatusIs(absl::StatusCode::kInvalidArgument, "no PCR bank"));
+  }
+}
+
 TEST_CASE("every bank and PCR is replayed on its own", "[ima]") {
   const ListBuilder list = MixedList(700);
   Replayer replayer = Make({{HashAlgorithm::kSha1},

@@ -23,13 +23,12 @@ TEST_CASE("An agent id has one canonical form") {
 }
 
 TEST_CASE("What is no agent id is refused with the form that is one") {
-  for (const char* text :
-       {"", "d432fbb3d2f14a979ef775bd81c00000",
-        "d432fbb3-d2f1-4a97-9ef7-75bd81c0000", "neptune",
-        "d432fbb3-d2f1-4a97-9ef7-75bd81c000000",
-        "d432fbb3-d2f1-4a97-9ef775-bd81c00000",
-        "g432fbb3-d2f1-4a97-9ef7-75bd81c00000",
-        "{432fbb3-d2f1-4a97-9ef7-75bd81c0000}"}) {
+  for (const char* text : {"", "d432fbb3d2f14a979ef775bd81c00000",
+                           "d432fbb3-d2f1-4a97-9ef7-75bd81c0000", "neptune",
+                           "d432fbb3-d2f1-4a97-9ef7-75bd81c000000",
+                           "d432fbb3-d2f1-4a97-9ef775-bd81c00000",
+                           "g432fbb3-d2f1-4a97-9ef7-75bd81c00000",
+                           "{432fbb3-d2f1-4a97-9ef7-75bd81c0000}"}) {
     CHECK_THAT(AgentId::Parse(text).status(), StatusIs(kInvalid, "d432fbb3-"));
   }
   CHECK_THAT(AgentId::Parse("00000000-0000-0000-0000-000000000000").status(),

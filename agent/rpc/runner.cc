@@ -1,0 +1,297 @@
+#include "agent/rpc/runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "agent/rpc/attestation_client.h"
+#include "common/util/escape.h"
+#include "common/util/status_macros.h"
+
+namespace cupel::agent {
+namespace {
+
+// A clock that doesn't go back, as the attester needs it.
+absl::Time Now() {
+  return absl::UnixEpoch() +
+         absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+struct Written {};
+struct Closed {
+  absl::Status status;
+};
+struct Quoted {
+  uint64_t id = 0;
+  absl::StatusOr<QuoteResult> result;
+};
+using Event =
+    std::variant<crypto::Digest, VerifierMessage, Written, Closed, Quoted>;
+
+// What other threads bring to the one that is in Run().
+class Mailbox {
+ public:
+  void Put(Event event) {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+    changed_.notify_one();
+  }
+  void Stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    changed_.notify_one();
+  }
+  bool stopped() {
+    const std::lock_guard lock(mutex_);
+    return stopped_;
+  }
+  // Waits for an event until `until`; nullopt then, or once stopped.
+  std::optional<Event> Take(absl::Time until) {
+    const absl::Duration wait = std::clamp(until - Now(), absl::ZeroDuration(),
+                                           absl::Duration(absl::Hours(1)));
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, absl::ToChronoNanoseconds(wait),
+                      [&] { return stopped_ || !events_.empty(); });
+    if (stopped_ || events_.empty()) return std::nullopt;
+    Event event = std::move(events_.front());
+    events_.pop_front();
+    return event;
+  }
+  // Drops what an ended stream has left behind.
+  void DropStream() {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(events_, [](const Event& event) {
+      return !std::holds_alternative<Quoted>(event);
+    });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Event> events_;
+  bool stopped_ = false;
+};
+
+// The thread that waits for the TPM.
+class QuoteThread {
+ public:
+  QuoteThread(Quoter& quoter, Mailbox& mailbox)
+      : quoter_(quoter), mailbox_(mailbox), thread_([this] { Work(); }) {}
+  ~QuoteThread() {
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+      changed_.notify_one();
+    }
+    thread_.join();
+  }
+  QuoteThread(const QuoteThread&) = delete;
+  QuoteThread& operator=(const QuoteThread&) = delete;
+
+  // The attester has one job at a time.
+  void Start(QuoteJob job) {
+    const std::lock_guard lock(mutex_);
+    job_ = std::move(job);
+    changed_.notify_one();
+  }
+
+ private:
+  void Work() {
+    for (;;) {
+      QuoteJob job;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return ending_ || job_.has_value(); });
+        if (ending_) return;
+        job = *std::move(job_);
+        job_.reset();
+      }
+      mailbox_.Put(
+          Quoted{job.id, quoter_.Quote(job.qualifying_data, job.selection)});
+    }
+  }
+
+  Quoter& quoter_;
+  Mailbox& mailbox_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<QuoteJob> job_;
+  bool ending_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
+// Brings a stream's events to the mailbox.
+class StreamEvents : public AttestationClient::Events {
+ public:
+  explicit StreamEvents(Mailbox& mailbox) : mailbox_(mailbox) {}
+  void OnCertificate(const crypto::Digest& sha256) override {
+    mailbox_.Put(sha256);
+  }
+  void OnMessage(VerifierMessage message) override {
+    mailbox_.Put(std::move(message));
+  }
+  void OnWritten() override { mailbox_.Put(Written{}); }
+  void OnClosed(const absl::Status& status) override {
+    mailbox_.Put(Closed{status});
+  }
+
+ private:
+  Mailbox& mailbox_;
+};
+
+std::string Describe(const VerdictMessage& verdict) {
+  std::string text = EscapeForDisplay(verdict.state);
+  if (!verdict.findings.empty()) {
+    absl::StrAppend(&text, ": ",
+                    EscapeForDisplay(absl::StrJoin(verdict.findings, ", ")));
+  }
+  return text;
+}
+
+}  // namespace
+
+class Runner::Impl {
+ public:
+  Impl(RunnerOptions options, AddressRotation rotation, Quoter& quoter,
+       ListSource& list)
+      : options_(std::move(options)),
+        rotation_(std::move(rotation)),
+        quoter_(quoter),
+        attester_(options_.attester, list) {}
+
+  void Run() {
+    QuoteThread quotes(quoter_, mailbox_);
+    while (!mailbox_.stopped()) {
+      const AddressRotation::Attempt attempt = rotation_.Next(Now());
+      // A quote for an earlier stream may end meanwhile.
+      while (!mailbox_.stopped() && Now() < attempt.at) {
+        if (auto event = mailbox_.Take(attempt.at)) Handle(std::move(*event));
+      }
+      if (mailbox_.stopped()) return;
+      const CloseStream end = RunStream(attempt.address, quotes);
+      if (mailbox_.stopped()) return;
+      rotation_.OnFailed(Now(), end.retry_after);
+      Log(RunnerEvent::kWarning,
+          absl::StrCat(
+              "the stream to ", attempt.address, " has ended: ",
+              end.why.ok() ? "the verifier ended it" : end.why.ToString(),
+              "; the next attempt is due in ",
+              absl::FormatDuration(absl::Trunc(rotation_.Next(Now()).at - Now(),
+                                               absl::Milliseconds(1)))));
+    }
+  }
+
+  void Stop() { mailbox_.Stop(); }
+
+ private:
+  // Drives one stream to its end.
+  CloseStream RunStream(const std::string& address, QuoteThread& quotes) {
+    StreamEvents events(mailbox_);
+    auto client = AttestationClient::Open(address, options_.channel, events);
+    if (!client.ok()) return {client.status(), {}};
+    closed_.reset();
+    attester_.OnConnected(Now());
+    absl::Time poll_at = Now() + options_.poll_interval;
+    while (!closed_ && !mailbox_.stopped()) {
+      while (!closed_) {
+        std::optional<Action> action = attester_.Next(Now());
+        if (!action) break;
+        Perform(*std::move(action), **client, quotes);
+      }
+      if (closed_) break;
+      const absl::Time until = std::min(attester_.WakeAt(), poll_at);
+      if (auto event = mailbox_.Take(until)) Handle(std::move(*event));
+      if (Now() >= poll_at) {
+        attester_.Poll(Now());
+        poll_at = Now() + options_.poll_interval;
+      }
+    }
+    client->reset();  // no event comes after it
+    mailbox_.DropStream();
+    attester_.OnDisconnected();
+    return closed_.value_or(CloseStream{});
+  }
+
+  void Perform(Action action, AttestationClient& client, QuoteThread& quotes) {
+    if (auto* message = std::get_if<AgentMessage>(&action)) {
+      client.Send(std::move(*message));
+    } else if (auto* job = std::get_if<QuoteJob>(&action)) {
+      quotes.Start(std::move(*job));
+    } else {
+      closed_ = std::get<CloseStream>(std::move(action));
+    }
+  }
+
+  void Handle(Event event) {
+    if (const auto* certificate = std::get_if<crypto::Digest>(&event)) {
+      attester_.OnCertificate(*certificate);
+    } else if (auto* message = std::get_if<VerifierMessage>(&event)) {
+      attester_.OnMessage(Now(), std::move(*message));
+      if (const VerdictMessage* verdict = attester_.verdict()) Note(*verdict);
+    } else if (std::holds_alternative<Written>(event)) {
+      attester_.OnWritten(Now());
+    } else if (auto* quoted = std::get_if<Quoted>(&event)) {
+      if (!quoted->result.ok()) {
+        Log(RunnerEvent::kWarning,
+            absl::StrCat("the TPM did not quote, and will be asked again: ",
+                         quoted->result.status().ToString()));
+      }
+      attester_.OnQuoted(Now(), quoted->id, std::move(quoted->result));
+    } else {
+      closed_ = CloseStream{std::get<Closed>(event).status, {}};
+    }
+  }
+
+  void Note(const VerdictMessage& verdict) {
+    rotation_.OnWorking();
+    std::string text = Describe(verdict);
+    if (text == last_verdict_) return;
+    Log(RunnerEvent::kInfo, absl::StrCat("the verdict is ", text));
+    last_verdict_ = std::move(text);
+  }
+
+  void Log(RunnerEvent event, absl::string_view text) {
+    if (options_.log) options_.log(event, text);
+  }
+
+  const RunnerOptions options_;
+  AddressRotation rotation_;
+  Quoter& quoter_;
+  Attester attester_;
+  Mailbox mailbox_;
+  std::optional<CloseStream> closed_;  // how the stream ended
+  std::string last_verdict_;
+};
+
+absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options,
+                                                       Quoter& quoter,
+                                                       ListSource& list) {
+  auto engine = std::make_shared<std::mt19937_64>(std::random_device{}());
+  CUPEL_ASSIGN_OR_RETURN(
+      AddressRotation rotation,
+      AddressRotation::Create(options.verifiers, options.rotation, [engine] {
+        return std::uniform_real_distribution<double>(0, 1)(*engine);
+      }));
+  for (const std::string& address : options.verifiers) {
+    CUPEL_RETURN_IF_ERROR(
+        MakeVerifierChannel(address, options.channel).status());
+  }
+  return std::unique_ptr<Runner>(new Runner(std::make_unique<Impl>(
+      std::move(options), std::move(rotation), quoter, list)));
+}
+
+Runner::Runner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Runner::~Runner() = default;
+void Runner::Run() { impl_->Run(); }
+void Runner::Stop() { impl_->Stop(); }
+
+}  // namespace cupel::agent

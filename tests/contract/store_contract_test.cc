@@ -1,0 +1,803 @@
+// What verifier/store/store.h promises, for every implementation of it.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "catch2/catch.hpp"
+#include "common/crypto/digest.h"
+#include "common/util/bytes.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_folder.h"
+#include "verifier/store/sql_store.h"
+#include "verifier/store/store.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::appraisal::Finding;
+using ::cupel::appraisal::MakeFinding;
+using ::cupel::appraisal::Severity;
+using ::cupel::testing::IsOk;
+using ::cupel::testing::StatusIs;
+using ::cupel::testing::StatusOf;
+using ::cupel::testing::TemporaryFolder;
+using enum absl::StatusCode;
+
+std::string HexOf(absl::string_view text) {
+  return crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(text)).Hex();
+}
+
+AgentId Id(int number) {
+  return *AgentId::Parse(
+      absl::StrCat("d432fbb3-d2f1-4a97-9ef7-75bd81c0",
+                   absl::Hex(static_cast<uint64_t>(number), absl::kZeroPad4)));
+}
+
+// A store, its clock, and what a verifier would do with it.
+class Fixture {
+ public:
+  Fixture() {
+    const bool is_file = GENERATE(true, false);
+    SqlStore::Options options{.clock = [this] { return now_; },
+                              .busy_timeout = absl::Seconds(10)};
+    auto store = SqlStore::Open(is_file ? folder_ / "store.db" : ":memory:",
+                                std::move(options));
+    REQUIRE_THAT(StatusOf(store), IsOk());
+    store_ = *std::move(store);
+    store_->OnChange([this](std::optional<AgentId>) { ++changes_; });
+  }
+
+ protected:
+  Store& store() { return *store_; }
+  void Pass(absl::Duration time) { now_ += time; }
+
+  static Enrollment EnrollmentOf(absl::string_view ek) {
+    return {ToVector(AsBytes(ek)),
+            HexOf(ek),
+            ToVector(AsBytes(absl::StrCat("name of ", ek))),
+            {4, 5},
+            {0, 11, 6},
+            absl::FromUnixSeconds(1'700'000'000),
+            "192.0.2.1"};
+  }
+  absl::StatusOr<AgentRecord> Enroll(const AgentId& id, absl::string_view ek,
+                                     absl::string_view token = "") {
+    Pass(absl::Seconds(1));
+    Enrollment enrollment = EnrollmentOf(ek);
+    enrollment.time = now_;
+    const std::string nonce = absl::StrCat("nonce", ++nonce_);
+    return store().Enroll(id, enrollment, AsBytes(nonce), now_, token, 100);
+  }
+  AgentSettings Settings() const {
+    AgentSettings settings;
+    settings.policies = {"base", "web"};
+    settings.labels = {{"site", "x"}, {"rack", "4"}};
+    settings.boot = "pinned";
+    settings.lab = true;
+    settings.padded_sha1_banks = {"sha256"};
+    settings.interval = absl::Seconds(7);
+    return settings;
+  }
+  void PutPolicies(absl::string_view tenant = "acme") {
+    for (const char* const name : {"base", "web"}) {
+      REQUIRE_THAT(StatusOf(store().PutPolicy(tenant, name, AsBytes("{}"),
+                                              /*create=*/true, "ann")),
+                   IsOk());
+    }
+  }
+  // An agent of "acme" that is enrolled, added and PENDING.
+  AgentRecord MakePending(int number = 1) {
+    if (!has_policies_) PutPolicies();
+    has_policies_ = true;
+    REQUIRE_THAT(StatusOf(Enroll(Id(number), absl::StrCat("ek", number))),
+                 IsOk());
+    const auto agent =
+        store().AddAgent("acme", Id(number), Settings(), "", "ann");
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    return *agent;
+  }
+  VerdictWrite VerdictFor(const AgentRecord& agent,
+                          std::optional<AgentState> state) const {
+    VerdictWrite write{agent.id,
+                       agent.owner_epoch,
+                       agent.policy_epoch,
+                       state,
+                       "reason",
+                       {},
+                       {},
+                       {},
+                       {},
+                       "c0ffee"};
+    if (state == AgentState::kTrusted) {
+      write.valid_until = now_ + absl::Minutes(1);
+    }
+    if (state == AgentState::kFailed) {
+      write.findings = {
+          MakeFinding("ima.digest_mismatch", Severity::kFailure, "evil")};
+    }
+    write.counts.entries = 12;
+    write.progress.key = "key";
+    write.progress.entry_count = 12;
+    write.progress.byte_offset = 1234;
+    write.progress.clock_info = tpm::ClockInfo{99, 3, 1, true};
+    return write;
+  }
+  AgentRecord Record(const AgentRecord& agent, AgentState state) {
+    const auto recorded = store().RecordVerdict(VerdictFor(agent, state));
+    REQUIRE_THAT(StatusOf(recorded), IsOk());
+    return *recorded;
+  }
+  AgentRecord Get(int number = 1) {
+    const auto agent = store().GetAgent("acme", Id(number));
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    return *agent;
+  }
+  uint64_t EventCount() {
+    const auto sequence = store().LastEventSequence();
+    REQUIRE_THAT(StatusOf(sequence), IsOk());
+    return *sequence;
+  }
+
+  TemporaryFolder folder_;
+  absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
+  std::atomic<int> changes_ = 0;
+  int nonce_ = 0;
+  bool has_policies_ = false;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_CASE_METHOD(Fixture, "enrolment binds an id to an EK",
+                 "[contract][enroll]") {
+  CHECK(store().Now() == now_);
+  const auto first = Enroll(Id(1), "ek1");
+  REQUIRE_THAT(StatusOf(first), IsOk());
+  CHECK(first->state == AgentState::kEnrolled);
+  CHECK(first->tenant.empty());
+  CHECK(first->enrollment->ek_sha256 == HexOf("ek1"));
+  CHECK(first->enrollment->ak_name == std::vector<uint8_t>{0, 11, 6});
+  CHECK(first->enrollment->time == now_);
+
+  SECTION("A3: another EK is refused, and the first stays") {
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek2")),
+               StatusIs(kAlreadyExists, "another EK"));
+    const auto found = store().FindAgent(Id(1));
+    REQUIRE_THAT(StatusOf(found), IsOk());
+    CHECK(found->enrollment->ek_sha256 == HexOf("ek1"));
+    CHECK(found->owner_epoch == first->owner_epoch);
+  }
+  SECTION("A21: an EK has one id") {
+    const auto second = Enroll(Id(2), "ek1");
+    CHECK_THAT(StatusOf(second), StatusIs(kAlreadyExists, "another id"));
+    // Words that name no other tenant's object.
+    CHECK(second.status().message().find(Id(1).ToString()) ==
+          absl::string_view::npos);
+    CHECK_THAT(StatusOf(store().FindAgent(Id(2))), StatusIs(kNotFound));
+  }
+  SECTION("A21: an EK with another certificate is the same EK") {
+    Enrollment again = EnrollmentOf("another certificate");
+    again.ek_name = EnrollmentOf("ek1").ek_name;
+    Pass(absl::Seconds(1));
+    CHECK_THAT(
+        StatusOf(store().Enroll(Id(2), again, AsBytes("n"), now_, "", 100)),
+        StatusIs(kAlreadyExists, "another id"));
+  }
+  SECTION("A31: a new AK keeps all else, and ends the old stream") {
+    Enrollment renewed = EnrollmentOf("ek1");
+    renewed.ak_name = {0, 11, 7};
+    const auto second =
+        store().Enroll(Id(1), renewed, AsBytes("n2"), now_, "", 100);
+    REQUIRE_THAT(StatusOf(second), IsOk());
+    CHECK(second->owner_epoch > first->owner_epoch);
+    CHECK(second->enrollment->ak_name == std::vector<uint8_t>{0, 11, 7});
+  }
+  SECTION("no EK, no nonce") {
+    Enrollment without = EnrollmentOf("ek9");
+    CHECK_THAT(StatusOf(store().Enroll(Id(9), without, {}, now_, "", 100)),
+               StatusIs(kInvalidArgument, "nonce"));
+    without.ek_sha256.clear();
+    CHECK_THAT(
+        StatusOf(store().Enroll(Id(9), without, AsBytes("n9"), now_, "", 100)),
+        StatusIs(kInvalidArgument, "EK"));
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "A22: a nonce is consumed with the binding",
+                 "[contract][enroll]") {
+  const Enrollment enrollment = EnrollmentOf("ek1");
+  REQUIRE_THAT(
+      StatusOf(store().Enroll(Id(1), enrollment, AsBytes("n"), now_, "", 100)),
+      IsOk());
+  CHECK_THAT(
+      StatusOf(store().Enroll(Id(1), enrollment, AsBytes("n"), now_, "", 100)),
+      StatusIs(kAlreadyExists, "used"));
+  // An enrolment that is refused consumes nothing.
+  CHECK_THAT(
+      StatusOf(store().Enroll(Id(2), enrollment, AsBytes("m"), now_, "", 100)),
+      StatusIs(kAlreadyExists));
+  CHECK_THAT(
+      StatusOf(store().Enroll(Id(1), enrollment, AsBytes("m"), now_, "", 100)),
+      IsOk());
+
+  Pass(absl::Hours(1));
+  REQUIRE_THAT(store().Expire(now_ - absl::Minutes(1)), IsOk());
+  CHECK_THAT(StatusOf(store().FindAgent(Id(1))), StatusIs(kNotFound));
+  // The nonce is forgotten, and yet of no use.
+  CHECK_THAT(StatusOf(store().Enroll(Id(1), enrollment, AsBytes("n"),
+                                     now_ - absl::Hours(1), "", 100)),
+             StatusIs(kFailedPrecondition, "too old"));
+  CHECK_THAT(
+      StatusOf(store().Enroll(Id(1), enrollment, AsBytes("o"), now_, "", 100)),
+      IsOk());
+}
+
+TEST_CASE_METHOD(Fixture, "A22: a cookie from before the delete is refused",
+                 "[contract][enroll]") {
+  const AgentRecord agent = MakePending();
+  const absl::Time issued = now_;
+  REQUIRE_THAT(store().DeleteAgent("acme", agent.id, "ann"), IsOk());
+  const Enrollment enrollment = EnrollmentOf("ek1");
+  CHECK_THAT(StatusOf(store().Enroll(agent.id, enrollment, AsBytes("x"), issued,
+                                     "", 100)),
+             StatusIs(kFailedPrecondition, "deleted"));
+  Pass(absl::Nanoseconds(1));
+  CHECK_THAT(StatusOf(store().Enroll(agent.id, enrollment, AsBytes("x"), now_,
+                                     "", 100)),
+             IsOk());
+}
+
+TEST_CASE_METHOD(Fixture, "A15: an address has few unclaimed enrolments",
+                 "[contract][enroll]") {
+  const auto enroll = [&](int number, absl::string_view address) {
+    Enrollment enrollment = EnrollmentOf(absl::StrCat("ek", number));
+    enrollment.address = std::string(address);
+    const std::string nonce = absl::StrCat("n", ++nonce_);
+    return StatusOf(
+        store().Enroll(Id(number), enrollment, AsBytes(nonce), now_, "", 2));
+  };
+  CHECK_THAT(enroll(1, "a"), IsOk());
+  CHECK_THAT(enroll(2, "a"), IsOk());
+  CHECK_THAT(enroll(3, "a"), StatusIs(kResourceExhausted));
+  CHECK_THAT(enroll(3, "b"), IsOk());
+  CHECK_THAT(enroll(2, "a"), IsOk());  // itself doesn't count
+  CHECK_THAT(enroll(3, "a"), StatusIs(kResourceExhausted));
+  // One that was added counts no more.
+  REQUIRE_THAT(StatusOf(store().AddAgent("acme", Id(1), {}, "", "ann")),
+               IsOk());
+  CHECK_THAT(enroll(4, "a"), IsOk());
+  CHECK(store().ListUnclaimed()->size() == 3);
+}
+
+TEST_CASE_METHOD(Fixture, "a token puts one agent into its tenant",
+                 "[contract][enroll]") {
+  REQUIRE_THAT(store().AddEnrollmentToken("acme", HexOf("secret"),
+                                          now_ + absl::Minutes(5)),
+               IsOk());
+  CHECK_THAT(
+      store().AddEnrollmentToken("acme", "secret", now_ + absl::Minutes(5)),
+      StatusIs(kInvalidArgument));
+  CHECK_THAT(StatusOf(Enroll(Id(1), "ek1", "wrong")),
+             StatusIs(kPermissionDenied));
+  SECTION("once") {
+    const auto agent = Enroll(Id(1), "ek1", "secret");
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    CHECK(agent->tenant == "acme");
+    CHECK(agent->state == AgentState::kEnrolled);
+    CHECK(store().ListUnclaimed()->empty());
+    CHECK_THAT(StatusOf(Enroll(Id(2), "ek2", "secret")),
+               StatusIs(kPermissionDenied));
+    // The agent itself may go on sending it.
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek1", "secret")), IsOk());
+    CHECK_THAT(StatusOf(store().AddAgent("other", Id(1), {}, "", "eve")),
+               StatusIs(kAlreadyExists));
+    const auto added = store().AddAgent("acme", Id(1), {}, "", "ann");
+    REQUIRE_THAT(StatusOf(added), IsOk());
+    CHECK(added->state == AgentState::kPending);
+  }
+  SECTION("until it expires") {
+    Pass(absl::Minutes(6));
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek1", "secret")),
+               StatusIs(kPermissionDenied));
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "an enrolled agent is added",
+                 "[contract][operator]") {
+  REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
+  SECTION("with policies that there are") {
+    CHECK_THAT(StatusOf(store().AddAgent("acme", Id(1), Settings(), "", "ann")),
+               StatusIs(kNotFound, "base"));
+    CHECK(store().ListUnclaimed()->size() == 1);
+    PutPolicies("other");
+    CHECK_THAT(StatusOf(store().AddAgent("acme", Id(1), Settings(), "", "ann")),
+               StatusIs(kNotFound, "base"));
+    PutPolicies();
+    const auto agent =
+        store().AddAgent("acme", Id(1), Settings(), HexOf("ek1"), "ann");
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    CHECK(agent->state == AgentState::kPending);
+    CHECK(agent->tenant == "acme");
+    CHECK(agent->settings == Settings());
+    CHECK(agent->wanted_ek_sha256 == HexOf("ek1"));
+    CHECK_THAT(StatusOf(store().AddAgent("acme", Id(1), {}, "", "ann")),
+               StatusIs(kAlreadyExists));
+    CHECK_THAT(StatusOf(store().AddAgent("other", Id(1), {}, "", "eve")),
+               StatusIs(kAlreadyExists));
+  }
+  SECTION("A21: not with another EK than it has") {
+    CHECK_THAT(
+        StatusOf(store().AddAgent("acme", Id(1), {}, HexOf("ek2"), "ann")),
+        StatusIs(kFailedPrecondition, "another EK"));
+  }
+  SECTION("a fingerprint has its one form") {
+    CHECK_THAT(StatusOf(store().AddAgent("acme", Id(1), {}, "AB", "ann")),
+               StatusIs(kInvalidArgument, "64"));
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "an expected agent takes its own EK alone",
+                 "[contract][operator]") {
+  const auto expected =
+      store().AddAgent("acme", Id(1), {}, HexOf("ek1"), "ann");
+  REQUIRE_THAT(StatusOf(expected), IsOk());
+  CHECK(expected->state == AgentState::kExpected);
+  CHECK_FALSE(expected->enrollment.has_value());
+  CHECK_THAT(StatusOf(store().FindAgent(Id(1))), StatusIs(kNotFound));
+  CHECK_THAT(StatusOf(store().ClaimAgent(Id(1), "node")), StatusIs(kNotFound));
+  CHECK_THAT(StatusOf(Enroll(Id(1), "ek2")),
+             StatusIs(kAlreadyExists, "another EK"));
+  const auto enrolled = Enroll(Id(1), "ek1");
+  REQUIRE_THAT(StatusOf(enrolled), IsOk());
+  CHECK(enrolled->state == AgentState::kPending);
+  CHECK(enrolled->tenant == "acme");
+}
+
+TEST_CASE_METHOD(Fixture, "A31: FAILED outlives all but an operator",
+                 "[contract][verdict]") {
+  AgentRecord agent = MakePending();
+  agent = Record(agent, AgentState::kFailed);
+  CHECK(agent.findings.size() == 1);
+  CHECK(agent.findings[0].id == "ima.digest_mismatch");
+  for (const AgentState state :
+       {AgentState::kTrusted, AgentState::kPending, AgentState::kFailed}) {
+    CHECK_THAT(StatusOf(store().RecordVerdict(VerdictFor(agent, state))),
+               StatusIs(kAborted, "FAILED"));
+  }
+  CHECK_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
+  CHECK_THAT(StatusOf(store().ClaimAgent(Id(1), "node")), IsOk());
+  CHECK_THAT(store().UpdateAgent("acme", Id(1), Settings(), "ann"), IsOk());
+  CHECK_THAT(StatusOf(store().PutPolicy("acme", "base", AsBytes("{ }"),
+                                        /*create=*/false, "ann")),
+             IsOk());
+  CHECK_THAT(store().RecordSeen(Id(1), now_), IsOk());
+  Pass(absl::Hours(1000));
+  CHECK_THAT(store().Expire(now_), IsOk());
+  agent = Get();
+  CHECK(agent.state == AgentState::kFailed);
+  CHECK(agent.findings.size() == 1);
+
+  // It fails again: on record, and no change of state.
+  VerdictWrite again = VerdictFor(agent, std::nullopt);
+  again.findings = {
+      MakeFinding("ima.not_in_policy", Severity::kFailure, "worse")};
+  const uint64_t events = EventCount();
+  REQUIRE_THAT(StatusOf(store().RecordVerdict(again)), IsOk());
+  REQUIRE_THAT(StatusOf(store().RecordVerdict(again)), IsOk());
+  CHECK(EventCount() == events + 1);
+  agent = Get();
+  CHECK(agent.state == AgentState::kFailed);
+  CHECK(agent.findings[0].id == "ima.not_in_policy");
+}
+
+TEST_CASE_METHOD(Fixture, "reactivation drops progress and keeps history",
+                 "[contract][operator]") {
+  AgentRecord agent = MakePending();
+  CHECK_THAT(store().Reactivate("acme", Id(1), {}, false, "", "ann"),
+             StatusIs(kFailedPrecondition, "PENDING"));
+  agent = Record(agent, AgentState::kFailed);
+  AcceptedFinding accepted;
+  accepted.id = "ima.digest_mismatch";
+  accepted.path = "/usr/bin/\xff";
+  accepted.found = "sha256:00";
+  accepted.reset_count = 3;
+  accepted.why = "known";
+  const bool reset_counters = GENERATE(true, false);
+  REQUIRE_THAT(store().Reactivate("acme", Id(1), {accepted}, reset_counters,
+                                  "beef", "ann"),
+               IsOk());
+  const AgentRecord after = Get();
+  CHECK(after.state == AgentState::kPending);
+  CHECK(after.policy_epoch > agent.policy_epoch);
+  CHECK(after.progress.key.empty());
+  CHECK(after.progress.entry_count == 0);
+  CHECK(after.progress.clock_info.has_value() == !reset_counters);
+  CHECK(after.attestation_count == agent.attestation_count);
+  CHECK(after.findings.size() == 1);
+  CHECK(after.pinned_boot_composite == "beef");
+  REQUIRE(after.accepted.size() == 1);
+  CHECK(after.accepted[0].path == "/usr/bin/\xff");
+  CHECK(after.accepted[0].who == "ann");
+  CHECK(after.accepted[0].time == now_);
+  // What was begun before is not recorded.
+  CHECK_THAT(
+      StatusOf(store().RecordVerdict(VerdictFor(agent, AgentState::kTrusted))),
+      StatusIs(kAborted));
+}
+
+TEST_CASE_METHOD(Fixture, "STOPPED is left by an operator alone",
+                 "[contract][operator]") {
+  AgentRecord agent = MakePending();
+  REQUIRE_THAT(store().StopAgent("acme", Id(1), "ann"), IsOk());
+  CHECK_THAT(
+      StatusOf(store().RecordVerdict(VerdictFor(agent, AgentState::kTrusted))),
+      StatusIs(kAborted));
+  agent = Get();
+  CHECK(agent.state == AgentState::kStopped);
+  CHECK_THAT(
+      StatusOf(store().RecordVerdict(VerdictFor(agent, AgentState::kTrusted))),
+      StatusIs(kAborted, "STOPPED"));
+  const uint64_t events = EventCount();
+  CHECK_THAT(store().StopAgent("acme", Id(1), "ann"), IsOk());
+  CHECK(EventCount() == events);
+  REQUIRE_THAT(store().Reactivate("acme", Id(1), {}, false, "", "ann"), IsOk());
+  CHECK(Get().state == AgentState::kPending);
+}
+
+TEST_CASE_METHOD(Fixture, "a verdict and its progress are one",
+                 "[contract][verdict]") {
+  const AgentRecord agent = MakePending();
+  VerdictWrite write = VerdictFor(agent, AgentState::kTrusted);
+  const auto recorded = store().RecordVerdict(write);
+  REQUIRE_THAT(StatusOf(recorded), IsOk());
+  const AgentRecord read = Get();
+  for (const AgentRecord* record : {&*recorded, &read}) {
+    CHECK(record->state == AgentState::kTrusted);
+    CHECK(record->state_reason == "reason");
+    CHECK(record->valid_until == now_ + absl::Minutes(1));
+    CHECK(record->last_attested == now_);
+    CHECK(record->attestation_count == 1);
+    CHECK(record->counts.entries == 12);
+    CHECK(record->boot_composite == "c0ffee");
+    CHECK(record->progress.entry_count == 12);
+    CHECK(record->progress.byte_offset == 1234);
+    CHECK(record->progress.clock_info == write.progress.clock_info);
+  }
+  CHECK(read.StateAt(now_) == AgentState::kTrusted);
+  CHECK(read.StateAt(now_ + absl::Minutes(1)) == AgentState::kPending);
+
+  SECTION("an end is needed") {
+    write.valid_until.reset();
+    CHECK_THAT(StatusOf(store().RecordVerdict(write)),
+               StatusIs(kInvalidArgument, "end"));
+  }
+  SECTION("no verdict stops or enrols") {
+    for (const AgentState state :
+         {AgentState::kExpected, AgentState::kEnrolled, AgentState::kStopped}) {
+      write.state = state;
+      CHECK_THAT(StatusOf(store().RecordVerdict(write)),
+                 StatusIs(kInvalidArgument));
+    }
+  }
+  SECTION("progress alone leaves the verdict") {
+    write.state.reset();
+    write.valid_until = now_ + absl::Hours(100);
+    write.progress.entry_count = 20;
+    REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
+    CHECK(Get().state == AgentState::kTrusted);
+    CHECK(Get().valid_until == now_ + absl::Minutes(1));
+    CHECK(Get().progress.entry_count == 20);
+  }
+  SECTION("an agent that isn't there") {
+    write.id = Id(7);
+    CHECK_THAT(StatusOf(store().RecordVerdict(write)), StatusIs(kNotFound));
+  }
+  SECTION("an enrolled agent that nobody added gets no verdict") {
+    const auto other = Enroll(Id(2), "ek2");
+    REQUIRE_THAT(StatusOf(other), IsOk());
+    CHECK_THAT(StatusOf(store().RecordVerdict(
+                   VerdictFor(*other, AgentState::kTrusted))),
+               StatusIs(kAborted, "ENROLLED"));
+  }
+  SECTION("a reason in any bytes fails as well as another") {
+    write = VerdictFor(agent, AgentState::kFailed);
+    write.reason = std::string("bad\xff\0", 5);
+    write.findings[0].path = std::string("/a\xff\0b", 5);
+    REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
+    CHECK(Get().state == AgentState::kFailed);
+    CHECK(Get().state_reason == "bad\\xff\\x00");
+    CHECK(Get().findings[0].path == std::string("/a\xff\0b", 5));
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "A18, A32: both epochs fence a verdict",
+                 "[contract][verdict]") {
+  const AgentRecord agent = MakePending();
+  SECTION("as they are") {
+    Record(agent, AgentState::kTrusted);
+    return;
+  }
+  SECTION("another claim") {
+    const auto claimed = store().ClaimAgent(Id(1), "node 2");
+    REQUIRE_THAT(StatusOf(claimed), IsOk());
+    CHECK(claimed->owner_epoch == agent.owner_epoch + 1);
+  }
+  SECTION("a new AK") { REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk()); }
+  SECTION("other settings") {
+    REQUIRE_THAT(store().UpdateAgent("acme", Id(1), {}, "ann"), IsOk());
+  }
+  SECTION("another version of a policy") {
+    REQUIRE_THAT(StatusOf(store().PutPolicy("acme", "web", AsBytes("{ }"),
+                                            false, "ann")),
+                 IsOk());
+  }
+  const uint64_t events = EventCount();
+  for (const std::optional<AgentState> state :
+       {std::optional(AgentState::kTrusted), std::optional(AgentState::kFailed),
+        std::optional<AgentState>()}) {
+    CHECK_THAT(StatusOf(store().RecordVerdict(VerdictFor(agent, state))),
+               StatusIs(kAborted));
+  }
+  CHECK(Get().state == AgentState::kPending);
+  CHECK(Get().progress.entry_count == 0);
+  CHECK(Get().attestation_count == 0);
+  CHECK(EventCount() == events);
+}
+
+TEST_CASE_METHOD(Fixture, "what a policy says counts at once",
+                 "[contract][policy]") {
+  const AgentRecord first = Record(MakePending(1), AgentState::kTrusted);
+  const AgentRecord second = Record(MakePending(2), AgentState::kFailed);
+  REQUIRE_THAT(StatusOf(Enroll(Id(3), "ek3")), IsOk());
+  const auto third = store().AddAgent("acme", Id(3), {}, "", "ann");
+  REQUIRE_THAT(StatusOf(third), IsOk());
+  const AgentRecord unnamed = Record(*third, AgentState::kTrusted);
+
+  const auto policy =
+      store().PutPolicy("acme", "web", AsBytes("{\"a\":1}"), false, "ann");
+  REQUIRE_THAT(StatusOf(policy), IsOk());
+  CHECK(policy->version == 2);
+  CHECK(policy->content_id == HexOf("{\"a\":1}"));
+  CHECK(Get(1).state == AgentState::kPending);
+  CHECK(Get(1).policy_epoch == first.policy_epoch + 1);
+  CHECK_FALSE(Get(1).valid_until.has_value());
+  CHECK(Get(2).state == AgentState::kFailed);
+  CHECK(Get(2).policy_epoch == second.policy_epoch + 1);
+  CHECK(Get(3).state == AgentState::kTrusted);
+  CHECK(Get(3).policy_epoch == unnamed.policy_epoch);
+  const auto events = store().EventsAfter("acme", 0, 1000);
+  REQUIRE_THAT(StatusOf(events), IsOk());
+  CHECK(events->back().id == Id(1));
+  CHECK(events->back().previous == AgentState::kTrusted);
+  CHECK(events->back().state == AgentState::kPending);
+}
+
+TEST_CASE_METHOD(Fixture, "policies are kept by name", "[contract][policy]") {
+  CHECK_THAT(StatusOf(store().PutPolicy("acme", "p", AsBytes("1"), false, "a")),
+             StatusIs(kNotFound, "p"));
+  REQUIRE_THAT(
+      StatusOf(store().PutPolicy("acme", "p", AsBytes("1"), true, "a")),
+      IsOk());
+  CHECK_THAT(StatusOf(store().PutPolicy("acme", "p", AsBytes("2"), true, "a")),
+             StatusIs(kAlreadyExists, "p"));
+  CHECK_THAT(StatusOf(store().PutPolicy("acme", "p", {}, false, "a")),
+             StatusIs(kInvalidArgument));
+  const auto policy = store().GetPolicy("acme", "p");
+  REQUIRE_THAT(StatusOf(policy), IsOk());
+  CHECK(AsText(policy->file) == "1");
+  CHECK(policy->version == 1);
+  CHECK(policy->created == now_);
+  const auto list = store().ListPolicies("acme");
+  REQUIRE_THAT(StatusOf(list), IsOk());
+  REQUIRE(list->size() == 1);
+  CHECK(list->front().file.empty());
+  CHECK_THAT(store().DeletePolicy("acme", "q", "a"), StatusIs(kNotFound));
+  CHECK_THAT(store().DeletePolicy("acme", "p", "a"), IsOk());
+  CHECK_THAT(StatusOf(store().GetPolicy("acme", "p")), StatusIs(kNotFound));
+
+  MakePending(1);
+  MakePending(2);
+  CHECK(*store().CountAgentsWithPolicy("acme", "web") == 2);
+  CHECK_THAT(store().DeletePolicy("acme", "web", "a"),
+             StatusIs(kFailedPrecondition, "2 agents"));
+  REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "a"), IsOk());
+  REQUIRE_THAT(store().UpdateAgent("acme", Id(2), {}, "a"), IsOk());
+  CHECK_THAT(store().DeletePolicy("acme", "web", "a"), IsOk());
+  CHECK_THAT(store().UpdateAgent("acme", Id(2), Settings(), "a"),
+             StatusIs(kNotFound, "web"));
+  CHECK(Get(2).settings == AgentSettings());
+}
+
+TEST_CASE_METHOD(Fixture, "an update makes TRUSTED PENDING",
+                 "[contract][operator]") {
+  const AgentRecord agent = Record(MakePending(), AgentState::kTrusted);
+  REQUIRE_THAT(store().UpdateAgent("acme", Id(1), {}, "ann"), IsOk());
+  CHECK(Get().state == AgentState::kPending);
+  CHECK(Get().policy_epoch == agent.policy_epoch + 1);
+  CHECK(Get().settings == AgentSettings());
+  CHECK(Get().progress.entry_count == 12);
+  REQUIRE_THAT(StatusOf(Enroll(Id(2), "ek2", "")), IsOk());
+  CHECK_THAT(store().UpdateAgent("acme", Id(2), {}, "ann"),
+             StatusIs(kNotFound));
+}
+
+TEST_CASE_METHOD(Fixture, "tenants don't see each other",
+                 "[contract][tenant]") {
+  MakePending(1);
+  PutPolicies("other");
+  const auto is_hidden = [](const absl::Status& status) {
+    CHECK_THAT(status, StatusIs(kNotFound));
+    CHECK(status.message().find("acme") == absl::string_view::npos);
+  };
+  is_hidden(StatusOf(store().GetAgent("other", Id(1))));
+  is_hidden(store().UpdateAgent("other", Id(1), {}, "eve"));
+  is_hidden(store().DeleteAgent("other", Id(1), "eve"));
+  is_hidden(store().StopAgent("other", Id(1), "eve"));
+  is_hidden(store().Reactivate("other", Id(1), {}, true, "", "eve"));
+  is_hidden(StatusOf(store().GetPolicy("third", "web")));
+  is_hidden(store().DeletePolicy("third", "web", "eve"));
+  CHECK(store().ListAgents({"other", {}, {}})->empty());
+  CHECK(store().EventsAfter("other", 0, 100)->empty());
+  CHECK(store().ListPolicies("third")->empty());
+  CHECK(*store().CountAgentsWithPolicy("other", "web") == 0);
+  // A policy of the same name is another policy.
+  const AgentRecord before = Get();
+  REQUIRE_THAT(
+      StatusOf(store().PutPolicy("other", "web", AsBytes("x"), false, "eve")),
+      IsOk());
+  CHECK(Get().policy_epoch == before.policy_epoch);
+  CHECK(AsText(store().GetPolicy("acme", "web")->file) == "{}");
+  CHECK_THAT(store().DeletePolicy("other", "web", "eve"), IsOk());
+  // No tenant at all is not the tenant of the unclaimed.
+  REQUIRE_THAT(StatusOf(Enroll(Id(2), "ek2")), IsOk());
+  CHECK_THAT(StatusOf(store().GetAgent("", Id(2))), StatusIs(kInvalidArgument));
+  CHECK_THAT(store().DeleteAgent("", Id(2), "eve"), StatusIs(kInvalidArgument));
+  CHECK_THAT(StatusOf(store().ListAgents({"", {}, {}})),
+             StatusIs(kInvalidArgument));
+}
+
+TEST_CASE_METHOD(Fixture, "agents are listed by labels, page by page",
+                 "[contract][operator]") {
+  for (const int number : {3, 1, 2}) MakePending(number);
+  AgentSettings settings = Settings();
+  settings.labels["site"] = "y";
+  REQUIRE_THAT(store().UpdateAgent("acme", Id(2), settings, "ann"), IsOk());
+  const auto ids = [&](const AgentFilter& filter) {
+    const auto agents = store().ListAgents(filter);
+    REQUIRE_THAT(StatusOf(agents), IsOk());
+    std::vector<AgentId> result;
+    for (const AgentRecord& agent : *agents) result.push_back(agent.id);
+    return result;
+  };
+  CHECK(ids({"acme", {}, {}}) == std::vector{Id(1), Id(2), Id(3)});
+  CHECK(ids({"acme", {}, {}, 2}) == std::vector{Id(1), Id(2)});
+  CHECK(ids({"acme", {}, Id(2), 2}) == std::vector{Id(3)});
+  CHECK(ids({"acme", {{"site", "x"}}, {}}) == std::vector{Id(1), Id(3)});
+  CHECK(ids({"acme", {{"site", "y"}, {"rack", "4"}}, {}}) ==
+        std::vector{Id(2)});
+  CHECK(ids({"acme", {{"site", "y"}, {"rack", "5"}}, {}}).empty());
+}
+
+TEST_CASE_METHOD(Fixture, "each change is an event and is told of",
+                 "[contract][event]") {
+  const int before = changes_;
+  const AgentRecord agent = MakePending();
+  CHECK(changes_ == before + 4);  // two policies, the enrolment, the add
+  const uint64_t sequence = EventCount();
+  Record(agent, AgentState::kTrusted);
+  Record(agent, AgentState::kTrusted);  // a renewal is no event
+  Record(agent, AgentState::kFailed);
+  CHECK(changes_ == before + 7);
+  const auto events = store().EventsAfter("acme", sequence, 10);
+  REQUIRE_THAT(StatusOf(events), IsOk());
+  REQUIRE(events->size() == 2);
+  CHECK((*events)[0].sequence == sequence + 1);
+  CHECK((*events)[0].previous == AgentState::kPending);
+  CHECK((*events)[0].state == AgentState::kTrusted);
+  CHECK((*events)[1].state == AgentState::kFailed);
+  CHECK((*events)[1].text == "reason");
+  CHECK((*events)[1].time == now_);
+  CHECK((*events)[1].findings.size() == 1);
+  CHECK(store().EventsAfter("acme", sequence, 1)->size() == 1);
+  CHECK(store().EventsAfter("acme", ~uint64_t{0}, 10)->empty());
+  // What is refused is no change.
+  CHECK_THAT(
+      StatusOf(store().RecordVerdict(VerdictFor(agent, AgentState::kTrusted))),
+      StatusIs(kAborted));
+  CHECK(changes_ == before + 7);
+}
+
+TEST_CASE_METHOD(Fixture, "last seen only moves on", "[contract][verdict]") {
+  MakePending();
+  CHECK_FALSE(Get().last_seen.has_value());
+  CHECK_THAT(store().RecordSeen(Id(1), now_), IsOk());
+  CHECK_THAT(store().RecordSeen(Id(1), now_ - absl::Seconds(5)), IsOk());
+  CHECK(Get().last_seen == now_);
+  CHECK_THAT(store().RecordSeen(Id(2), now_), StatusIs(kNotFound));
+}
+
+TEST_CASE_METHOD(Fixture, "a backup is a whole store", "[contract][backup]") {
+  Record(MakePending(), AgentState::kFailed);
+  const std::string path = folder_ / "copy.db";
+  REQUIRE_THAT(store().Backup(path), IsOk());
+  CHECK_THAT(store().Backup(path), StatusIs(kAlreadyExists));
+  CHECK_THAT(store().Backup(folder_ / "no/copy.db"), StatusIs(kUnavailable));
+  const auto copy = SqlStore::Open(path);
+  REQUIRE_THAT(StatusOf(copy), IsOk());
+  CHECK((*copy)->GetAgent("acme", Id(1))->state == AgentState::kFailed);
+  CHECK(*(*copy)->LastEventSequence() == EventCount());
+}
+
+TEST_CASE_METHOD(Fixture, "many threads lose nothing", "[contract][thread]") {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 40;
+  std::vector<AgentRecord> agents;
+  agents.reserve(kThreads);
+  for (int i = 0; i < kThreads; ++i) agents.push_back(MakePending(i + 1));
+  std::atomic<int> failures = 0;
+  {
+    std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        const AgentRecord& agent = agents[static_cast<size_t>(i)];
+        for (int round = 0; round < kRounds; ++round) {
+          VerdictWrite write = VerdictFor(agent, AgentState::kTrusted);
+          if (round % 2 == 1) write.state = AgentState::kPending;
+          write.progress.entry_count = static_cast<uint64_t>(round);
+          const auto recorded = store().RecordVerdict(write);
+          const auto read = store().GetAgent("acme", agent.id);
+          if (!recorded.ok() || !read.ok() ||
+              read->progress.entry_count != static_cast<uint64_t>(round)) {
+            ++failures;
+          }
+        }
+      });
+    }
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < 10; ++round) {
+          if (!store().ListAgents({"acme", {}, {}}).ok()) ++failures;
+        }
+      });
+    }
+  }
+  CHECK(failures == 0);
+  // Every change of state is an event: PENDING and TRUSTED, in turns.
+  const auto events = store().EventsAfter("acme", 0, 10'000);
+  REQUIRE_THAT(StatusOf(events), IsOk());
+  uint64_t changes = 0;
+  uint64_t last = 0;
+  for (const AgentEvent& event : *events) {
+    CHECK(event.sequence > last);
+    last = event.sequence;
+    if (event.text == "reason") ++changes;
+  }
+  CHECK(changes == uint64_t{kThreads} * kRounds);
+}
+
+TEST_CASE_METHOD(Fixture, "claims are counted one by one",
+                 "[contract][thread]") {
+  const AgentRecord agent = MakePending();
+  std::atomic<uint64_t> sum = 0;
+  {
+    std::vector<std::jthread> threads;
+    threads.reserve(4);
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < 10; ++round) {
+          const auto claimed = store().ClaimAgent(Id(1), "node");
+          if (claimed.ok()) sum += claimed->owner_epoch - agent.owner_epoch;
+        }
+      });
+    }
+  }
+  CHECK(sum == 40 * 41 / 2);  // 1 to 40, each once
+}
+
+}  // namespace
+}  // namespace cupel::verifier

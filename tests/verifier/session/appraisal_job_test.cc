@@ -1,0 +1,192 @@
+#include "verifier/session/appraisal_job.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "catch2/catch.hpp"
+#include "tests/support/evidence_builder.h"
+#include "tests/support/status_matchers.h"
+#include "verifier/session/accepted_findings.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::appraisal::Appraisal;
+using ::cupel::appraisal::Finding;
+using ::cupel::appraisal::Proof;
+using ::cupel::appraisal::Severity;
+using ::cupel::appraisal::Verdict;
+using ::cupel::testing::FakeMachine;
+using ::cupel::testing::FileDigestOf;
+using ::cupel::testing::FindFinding;
+using ::cupel::testing::ValidEvidence;
+
+AppraisalJob JobOf(const FakeMachine& machine) {
+  ValidEvidence evidence = machine.Attest();
+  AppraisalJob job;
+  job.id = 7;
+  job.list = evidence.list;
+  job.attest = evidence.quote->attest;
+  job.signature = evidence.quote->signature;
+  job.pcrs = evidence.pcrs;
+  job.ak = std::make_shared<const tpm::AttestationKey>(*evidence.ak);
+  job.qualifying_data = evidence.nonce;
+  job.selection = *evidence.selection;
+  job.ek_name = evidence.ek_name;
+  job.reference = evidence.reference;
+  job.clock_info = machine.tpm.clock_info;
+  return job;
+}
+
+Appraisal Run(const AppraisalJob& job) {
+  const AppraisalOutcome outcome = job.Run();
+  CHECK(outcome.job_id == job.id);
+  REQUIRE(outcome.appraisal.ok());
+  return *outcome.appraisal;
+}
+
+AcceptedFinding Accept(const Finding& finding, const AppraisalJob& job) {
+  return {.id = std::string(finding.id),
+          .path = finding.path,
+          .found = finding.found,
+          .reset_count = job.clock_info.reset_count,
+          .restart_count = job.clock_info.restart_count,
+          .who = "op",
+          .why = "known",
+          .time = {}};
+}
+
+// A machine with one bad entry, and its finding accepted.
+struct Accepted {
+  Accepted() {
+    machine.list.AddFile("/opt/odd", FileDigestOf("odd"));
+    job = JobOf(machine);
+    const Appraisal failed = Run(job);
+    REQUIRE(failed.verdict == Verdict::kFail);
+    job.accepted = {Accept(*FindFinding(failed, "ima.not_in_policy"), job)};
+  }
+  FakeMachine machine;
+  AppraisalJob job;
+};
+
+TEST_CASE("A job passes what Appraise passes") {
+  const FakeMachine machine;
+  const Appraisal appraisal = Run(JobOf(machine));
+  CHECK(appraisal.verdict == Verdict::kPass);
+  CHECK(appraisal.progress.entry_count == 4);
+}
+
+TEST_CASE("A17: a job that can't be made is an error and no verdict") {
+  const FakeMachine machine;
+  AppraisalJob job = JobOf(machine);
+  job.reference.policy = nullptr;
+  CHECK_THAT(job.Run().appraisal.status(),
+             testing::StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_CASE("An accepted finding is a notice in that boot") {
+  Accepted a;
+  const Appraisal appraisal = Run(a.job);
+  CHECK(appraisal.verdict == Verdict::kPass);
+  const Finding* finding = FindFinding(appraisal, "ima.not_in_policy");
+  REQUIRE(finding != nullptr);
+  CHECK(finding->severity == Severity::kNotice);
+  // What was accepted is looked at again; the clock goes on.
+  CHECK(appraisal.progress.key.empty());
+  CHECK(appraisal.progress.clock_info == a.machine.tpm.clock_info);
+}
+
+TEST_CASE("An accepted finding clears no other one") {
+  Accepted a;
+  AcceptedFinding& accepted = a.job.accepted[0];
+  SECTION("another id") { accepted.id = "ima.digest_mismatch"; }
+  SECTION("another path") { accepted.path = "/opt/odder"; }
+  SECTION("a path that starts so") { accepted.path = "/opt/od"; }
+  SECTION("no path") { accepted.path = ""; }
+  SECTION("other content") { accepted.found = "sha256:00"; }
+  SECTION("no content") { accepted.found = ""; }
+  SECTION("another boot") { ++accepted.reset_count; }
+  SECTION("before a suspend") { --a.job.clock_info.restart_count; }
+  SECTION("beside it another failure") {
+    FakeMachine machine = a.machine;
+    machine.list.AddFile("/opt/other", FileDigestOf("other"));
+    AppraisalJob job = JobOf(machine);
+    job.accepted = a.job.accepted;
+    a.job = job;
+  }
+  SECTION("beside it a failure of the same path with other content") {
+    FakeMachine machine = a.machine;
+    machine.list.AddFile("/opt/odd", FileDigestOf("changed"));
+    AppraisalJob job = JobOf(machine);
+    job.accepted = a.job.accepted;
+    a.job = job;
+  }
+  CHECK(Run(a.job).verdict == Verdict::kFail);
+}
+
+TEST_CASE("What is about the evidence as a whole can't be accepted") {
+  for (const char* id :
+       {"quote.signature", "ima.history_lost", "tpm.clone_suspected",
+        "ima.tail_vanished", "ima.digest_denied", "pcr.bank_weak",
+        "ima.template_digest"}) {
+    CAPTURE(id);
+    CHECK_FALSE(IsAcceptable(id));
+    Appraisal appraisal;
+    appraisal.verdict = Verdict::kFail;
+    appraisal.proof = Proof::kQuote;
+    appraisal.findings = {
+        appraisal::MakeFinding(id, Severity::kFailure, "it is so")};
+    const std::vector<AcceptedFinding> accepted = {
+        {.id = id, .path = {}, .found = {}, .who = {}, .why = {}, .time = {}}};
+    ApplyAccepted(accepted, {}, appraisal);
+    CHECK(appraisal.verdict == Verdict::kFail);
+  }
+}
+
+TEST_CASE("Nothing is accepted where not all is known") {
+  Accepted a;
+  AppraisalJob job = a.job;
+  job.accepted.clear();
+  Appraisal appraisal = Run(job);
+  SECTION("findings were dropped") { appraisal.findings_dropped = 1; }
+  SECTION("no quote proves the list") { appraisal.proof = Proof::kPcrs; }
+  SECTION("nothing covers the entry") {
+    appraisal.findings[0].authenticated = false;
+  }
+  SECTION("a failure without a finding") { appraisal.findings.clear(); }
+  SECTION("something else is undecided") {
+    appraisal.findings.push_back(
+        appraisal::MakeFinding("ima.pcr_not_quoted", Severity::kUndecided, ""));
+    ApplyAccepted(a.job.accepted, a.job.clock_info, appraisal);
+    CHECK(appraisal.verdict == Verdict::kUndecided);
+    return;
+  }
+  ApplyAccepted(a.job.accepted, a.job.clock_info, appraisal);
+  CHECK(appraisal.verdict == Verdict::kFail);
+}
+
+TEST_CASE("A boot that nothing allows is not passed") {
+  FakeMachine machine;
+  AppraisalJob job = JobOf(machine);
+  job.reference.boot_rule = policy::AnyBoot{};
+  job.boot_problem = "boot: nothing says what boot is allowed";
+  Appraisal appraisal = Run(job);
+  CHECK(appraisal.verdict == Verdict::kUndecided);
+  CHECK(FindFinding(appraisal, "boot.rule_missing") != nullptr);
+  CHECK(FindFinding(appraisal, "boot.any") == nullptr);
+  CHECK(appraisal.progress.key.empty());
+}
+
+TEST_CASE("A27: a reset that the connection outlived is a failure") {
+  const FakeMachine machine;
+  AppraisalJob job = JobOf(machine);
+  job.reset_in_stream = true;
+  const Appraisal appraisal = Run(job);
+  CHECK(appraisal.verdict == Verdict::kFail);
+  CHECK(FindFinding(appraisal, "tpm.reset_in_stream") != nullptr);
+  CHECK(appraisal.progress.key.empty());
+}
+
+}  // namespace
+}  // namespace cupel::verifier

@@ -1,0 +1,108 @@
+#include "verifier/session/policy_cache.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch2/catch.hpp"
+#include "tests/support/status_matchers.h"
+#include "tests/verifier/session/session_rig.h"
+
+namespace cupel::verifier {
+namespace {
+
+using absl::StatusCode;
+using ::cupel::testing::FakeMachine;
+using ::cupel::testing::IsOk;
+using ::cupel::testing::StatusIs;
+using Names = std::vector<std::string>;
+
+struct Cache {
+  Cache() {
+    const FakeMachine machine;
+    file = PolicyFileOf(machine);
+    store.Put("acme", "base", file);
+    store.Put("acme", "site", file + "\n");
+  }
+  std::string file;
+  MemoryStore store;
+  PolicyCache cache{store};
+};
+
+TEST_CASE("A combination is compiled once and shared") {
+  Cache c;
+  const auto first = c.cache.Get("acme", {"base", "site"});
+  REQUIRE_THAT(first.status(), IsOk());
+  const auto second = c.cache.Get("acme", {"base", "site"});
+  REQUIRE_THAT(second.status(), IsOk());
+  CHECK(first->get() == second->get());
+  CHECK(c.cache.compile_count() == 1);
+  CHECK(c.cache.load_count() == 2);
+  CHECK(c.store.policy_reads == 2);
+
+  // Another order is another combination, of the same files.
+  const auto other = c.cache.Get("acme", {"site", "base"});
+  REQUIRE_THAT(other.status(), IsOk());
+  CHECK((*other)->content_id() != (*first)->content_id());
+  CHECK(c.cache.load_count() == 2);
+
+  // So is another tenant's, of the same content: nothing is loaded for it.
+  c.store.Put("other", "mine", c.file);
+  const auto mine = c.cache.Get("other", {"mine"});
+  REQUIRE_THAT(mine.status(), IsOk());
+  CHECK(c.cache.load_count() == 2);
+}
+
+TEST_CASE("A name is looked up each time") {
+  Cache c;
+  const auto before = c.cache.Get("acme", {"base"});
+  REQUIRE_THAT(before.status(), IsOk());
+  c.store.Put("acme", "base", c.file + " ");
+  const auto after = c.cache.Get("acme", {"base"});
+  REQUIRE_THAT(after.status(), IsOk());
+  CHECK((*before)->content_id() != (*after)->content_id());
+}
+
+TEST_CASE("What nobody uses is forgotten") {
+  Cache c;
+  REQUIRE_THAT(c.cache.Get("acme", {"base"}).status(), IsOk());
+  REQUIRE_THAT(c.cache.Get("acme", {"base"}).status(), IsOk());
+  CHECK(c.cache.compile_count() == 2);
+}
+
+TEST_CASE("What can't be had is an error, never a smaller policy") {
+  Cache c;
+  CHECK_THAT(c.cache.Get("acme", {}).status(),
+             StatusIs(StatusCode::kFailedPrecondition, "no policy"));
+  CHECK_THAT(c.cache.Get("acme", {"base", "gone"}).status(),
+             StatusIs(StatusCode::kFailedPrecondition, "\"gone\" is missing"));
+  // Another tenant's does not exist.
+  CHECK_THAT(c.cache.Get("other", {"base"}).status(),
+             StatusIs(StatusCode::kFailedPrecondition, "\"base\" is missing"));
+  c.store.Put("acme", "broken", "{");
+  CHECK_THAT(c.cache.Get("acme", {"base", "broken"}).status(),
+             StatusIs(StatusCode::kInvalidArgument, "broken"));
+  c.store.policies.at({"acme", "base"}).file.push_back(' ');
+  CHECK_THAT(c.cache.Get("acme", {"base"}).status(),
+             StatusIs(StatusCode::kDataLoss, "base"));
+  c.store.away = true;
+  CHECK_THAT(c.cache.Get("acme", {"site"}).status(),
+             StatusIs(StatusCode::kUnavailable));
+}
+
+TEST_CASE("Threads that ask at once share one compilation") {
+  Cache c;
+  std::vector<std::shared_ptr<const policy::CompiledPolicy>> got(4);
+  std::vector<std::thread> threads;
+  threads.reserve(got.size());
+  for (auto& one : got) {
+    threads.emplace_back([&] { one = *c.cache.Get("acme", {"base"}); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& one : got) CHECK(one == got[0]);
+  CHECK(c.cache.compile_count() == 1);
+}
+
+}  // namespace
+}  // namespace cupel::verifier

@@ -1,0 +1,108 @@
+#include "verifier/session/session_table.h"
+
+#include <memory>
+#include <vector>
+
+#include "catch2/catch.hpp"
+#include "tests/support/status_matchers.h"
+#include "tests/verifier/session/session_rig.h"
+
+namespace cupel::verifier {
+namespace {
+
+using absl::StatusCode;
+using ::cupel::testing::IsOk;
+using ::cupel::testing::StatusIs;
+using Ticket = std::unique_ptr<SessionTable::Ticket>;
+
+const absl::Time kNow = absl::FromUnixSeconds(100);
+
+Ticket Open(SessionTable& table, const std::string& address,
+            int* displaced = nullptr) {
+  auto ticket = table.Open(address, [displaced] {
+    if (displaced != nullptr) ++*displaced;
+  });
+  REQUIRE_THAT(ticket.status(), IsOk());
+  return *std::move(ticket);
+}
+
+TEST_CASE("A15: unproven streams are capped in all, by address and by agent") {
+  SessionTable table({.max_unproven = 3,
+                      .max_unproven_per_address = 2,
+                      .max_unproven_per_agent = 1});
+  Ticket a = Open(table, "a");
+  Ticket b = Open(table, "a");
+  CHECK_THAT(table.Open("a", {}).status(),
+             StatusIs(StatusCode::kResourceExhausted, "address"));
+  Ticket c = Open(table, "c");
+  CHECK_THAT(table.Open("d", {}).status(),
+             StatusIs(StatusCode::kResourceExhausted));
+  CHECK_THAT(a->Name(TestAgentId()), IsOk());
+  CHECK_THAT(b->Name(TestAgentId()), StatusIs(StatusCode::kResourceExhausted));
+  CHECK_THAT(a->Name(TestAgentId(2)),
+             StatusIs(StatusCode::kFailedPrecondition));
+  CHECK(table.unproven_count() == 3);
+
+  // Who proves itself counts no more, and who leaves makes room.
+  a->Prove("ak", kNow);
+  CHECK(table.unproven_count() == 2);
+  CHECK_THAT(b->Name(TestAgentId()), IsOk());
+  b.reset();
+  c.reset();
+  CHECK(table.unproven_count() == 0);
+  CHECK(table.proven_count() == 1);
+  a.reset();
+  CHECK(table.proven_count() == 0);
+}
+
+TEST_CASE("A proven stream displaces the one before it, and only that") {
+  SessionTable table({});
+  int first_displaced = 0;
+  Ticket first = Open(table, "a", &first_displaced);
+  REQUIRE_THAT(first->Name(TestAgentId()), IsOk());
+  CHECK_FALSE(first->Prove("ak", kNow).displaced);
+  Ticket other = Open(table, "a");
+  REQUIRE_THAT(other->Name(TestAgentId(2)), IsOk());
+  CHECK_FALSE(other->Prove("ak2", kNow).displaced);
+  CHECK(first_displaced == 0);
+  Ticket second = Open(table, "a");
+  REQUIRE_THAT(second->Name(TestAgentId()), IsOk());
+  CHECK(first_displaced == 0);
+  const SessionTable::Proof proof = second->Prove("ak", kNow);
+  CHECK(proof.displaced);
+  CHECK_FALSE(proof.clone_suspected);
+  CHECK(first_displaced == 1);
+  // The one that had to go takes nobody's place with it.
+  first.reset();
+  CHECK(table.proven_count() == 2);
+}
+
+// `count` streams of one agent, each of which finds the one before it live.
+bool IsCloneAfter(size_t count, absl::Duration apart, bool new_keys,
+                  bool closes = false) {
+  SessionTable table({});
+  std::vector<Ticket> tickets;
+  bool suspected = false;
+  for (size_t i = 0; i < count; ++i) {
+    if (closes) tickets.clear();
+    tickets.push_back(Open(table, "a"));
+    REQUIRE_THAT(tickets.back()->Name(TestAgentId()), IsOk());
+    suspected = tickets.back()
+                    ->Prove(new_keys ? std::to_string(i) : "ak",
+                            kNow + static_cast<int>(i) * apart)
+                    .clone_suspected;
+  }
+  tickets.clear();
+  return suspected;
+}
+
+TEST_CASE("A33: streams of one AK that alternate are two machines") {
+  CHECK(IsCloneAfter(4, absl::Seconds(10), false));
+  CHECK_FALSE(IsCloneAfter(3, absl::Seconds(10), false));
+  CHECK_FALSE(IsCloneAfter(10, absl::Minutes(1), false));  // broken lines
+  CHECK_FALSE(IsCloneAfter(4, absl::Seconds(10), true));
+  CHECK_FALSE(IsCloneAfter(10, absl::Seconds(1), false, /*closes=*/true));
+}
+
+}  // namespace
+}  // namespace cupel::verifier

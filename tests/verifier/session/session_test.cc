@@ -1,0 +1,372 @@
+// What an honest agent sees of a session, and what its record becomes.
+#include "verifier/session/session.h"
+
+#include <string>
+#include <vector>
+
+#include "catch2/catch.hpp"
+#include "tests/support/status_matchers.h"
+#include "tests/verifier/session/session_rig.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::crypto::HashAlgorithm;
+using ::cupel::testing::FakeMachine;
+using ::cupel::testing::FileDigestOf;
+
+// Trusted after its first round.
+struct Trusted {
+  explicit Trusted(const SessionLimits& limits = {}) : verifier(limits) {
+    verifier.Add(machine, TestAgentId());
+    stream.emplace(verifier, machine);
+    stream->Prove();
+    stream->SendList();
+    stream->RunJobs();
+    stream->Wait(verifier.options.least_interval);
+    REQUIRE(stream->state() == AgentState::kTrusted);
+    REQUIRE(stream->output.challenges.size() == 2);
+  }
+  FakeMachine machine;
+  Verifier verifier;
+  std::optional<Stream> stream;
+};
+
+TEST_CASE("An agent goes from Hello to TRUSTED, and on") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId());
+  Stream stream(verifier, machine);
+  stream.SayHello();
+  REQUIRE(stream.output.challenges.size() == 1);
+  const ChallengeMessage first = stream.output.challenges[0];
+  CHECK(first.nonce.size() == 32);
+  CHECK(first.certificate_sha256 == stream.certificate);
+  CHECK(first.selection.ToString() == "sha256:0,1,2,3,4,5,6,7,8,9,10");
+  CHECK(first.answer_within == absl::Seconds(10));
+  CHECK(first.now);
+  CHECK_FALSE(stream.session->proven());
+  CHECK(verifier.store.claims == 0);
+
+  stream.SendQuote();
+  CHECK(stream.session->proven());
+  CHECK(verifier.store.claims == 1);
+  REQUIRE(stream.output.list_requests.size() == 1);
+  CHECK(stream.output.list_requests[0].first_entry == 0);
+  CHECK(stream.state() == AgentState::kPending);
+
+  stream.SendList();
+  REQUIRE(stream.output.jobs.size() == 1);
+  CHECK(stream.state() == AgentState::kPending);
+  stream.RunJobs();
+  REQUIRE(stream.output.verdicts.size() == 1);
+  CHECK(stream.output.verdicts[0].state == AgentState::kTrusted);
+  CHECK(stream.output.verdicts[0].next_entry == 4);
+  CHECK(stream.output.verdicts[0].findings.empty());
+  CHECK(stream.state() == AgentState::kTrusted);
+  CHECK(stream.record().valid_until == verifier.store.now + absl::Seconds(20));
+  CHECK(stream.record().boot_composite ==
+        stream.record().pinned_boot_composite);
+
+  // The next challenge waits for the least interval, and has a new nonce.
+  CHECK(stream.output.challenges.size() == 1);
+  stream.Wait(absl::Milliseconds(100));
+  REQUIRE(stream.output.challenges.size() == 2);
+  CHECK(stream.output.challenges[1].nonce != first.nonce);
+  CHECK_FALSE(stream.output.challenges[1].now);
+
+  // From where it stands; nothing has to be asked for.
+  machine.Run("/usr/bin/sh");
+  stream.Round();
+  CHECK(stream.output.list_requests.size() == 1);
+  CHECK(stream.output.verdicts.back().next_entry == 5);
+  CHECK(stream.record().counts.entries == 1);
+  CHECK(stream.state() == AgentState::kTrusted);
+  CHECK_FALSE(stream.refused());
+}
+
+TEST_CASE("What the policy lacks makes an agent FAILED, and it stays so") {
+  Trusted t;
+  t.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  t.stream->Round();
+  CHECK(t.stream->state() == AgentState::kFailed);
+  CHECK(t.stream->output.verdicts.back().state == AgentState::kFailed);
+  CHECK(t.stream->output.verdicts.back().findings ==
+        std::vector<std::string>{"ima.not_in_policy"});
+  CHECK(t.stream->record().state_reason == "ima.not_in_policy /tmp/evil");
+  REQUIRE(t.stream->record().findings.size() == 1);
+
+  // It goes on being appraised, and what follows is on record.
+  t.machine.list.AddFile("/tmp/worse", FileDigestOf("worse"));
+  t.stream->Round();
+  CHECK(t.stream->state() == AgentState::kFailed);
+  CHECK(t.stream->record().findings.size() == 2);
+}
+
+TEST_CASE("The list arrives in pieces") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId());
+  Stream stream(verifier, machine);
+  stream.Prove();
+  const std::vector<uint8_t> list = stream.List();
+  for (const uint8_t byte : list) {
+    stream.session->OnChunk({.data = {byte}, .last = false}, verifier.now);
+  }
+  stream.session->OnChunk({.data = {}, .last = true}, verifier.now);
+  stream.RunJobs();
+  CHECK(stream.state() == AgentState::kTrusted);
+}
+
+TEST_CASE("Another stream resumes from what the first one reached") {
+  Trusted t;
+  t.stream->session->OnClosed();
+  CHECK(t.stream->session->finished());
+  t.machine.Run("/usr/bin/sh");
+  Stream second(t.verifier, t.machine);
+  second.Prove();
+  REQUIRE(second.output.list_requests.size() == 1);
+  CHECK(second.output.list_requests[0].first_entry == 4);
+  second.SendList();
+  second.RunJobs();
+  CHECK(second.record().counts.entries == 1);
+  CHECK(second.state() == AgentState::kTrusted);
+}
+
+TEST_CASE("A reboot asks for the whole list, and TRUSTED waits for it") {
+  Trusted t;
+  t.stream->session->OnClosed();
+  t.machine.Reboot();
+  Stream second(t.verifier, t.machine);
+  second.Prove();
+  REQUIRE(second.output.list_requests.size() == 1);
+  CHECK(second.output.list_requests[0].first_entry == 0);
+  CHECK(second.state() == AgentState::kPending);
+  second.SendList();
+  second.RunJobs();
+  CHECK(second.state() == AgentState::kTrusted);
+}
+
+TEST_CASE("A suspended machine's list is asked for again, on the same stream") {
+  Trusted t;
+  ++t.machine.tpm.clock_info.restart_count;
+  t.machine.Run("/usr/bin/sh");
+  t.stream->Round();
+  // It was sent from where the agent had been told: that is no fault.
+  CHECK(t.stream->state() == AgentState::kTrusted);
+  CHECK(t.stream->output.verdicts.back().next_entry == 0);
+  CHECK(t.stream->output.challenges.back().now);
+  t.stream->Round();
+  CHECK(t.stream->state() == AgentState::kTrusted);
+  CHECK(t.stream->record().counts.entries == 5);
+  CHECK_FALSE(t.stream->refused());
+}
+
+TEST_CASE("Only who was added is challenged, and nobody learns more") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId());
+  std::vector<std::string> reasons;
+  const auto refused = [&](const AgentId& id) {
+    Stream stream(verifier, machine, id);
+    stream.SayHello();
+    CHECK(stream.output.challenges.empty());
+    REQUIRE(stream.refused());
+    CHECK(stream.output.refusals[0].retry_after ==
+          verifier.options.retry_after);
+    CHECK(stream.session->finished());
+    reasons.push_back(stream.refusal());
+  };
+  AgentRecord& record = verifier.store.agents.at(TestAgentId());
+  refused(TestAgentId(9));  // unknown
+  record.state = AgentState::kEnrolled;
+  record.tenant = "";
+  refused(TestAgentId());
+  record.tenant = "default";
+  record.state = AgentState::kStopped;
+  refused(TestAgentId());
+  record.state = AgentState::kExpected;
+  record.enrollment.reset();
+  refused(TestAgentId());
+  REQUIRE(reasons.size() == 4);
+  for (const std::string& reason : reasons) CHECK(reason == reasons[0]);
+}
+
+TEST_CASE("Attest now asks once, and an answer on its way still counts") {
+  Trusted t;
+  Stream& stream = *t.stream;
+  const ChallengeMessage before = stream.output.challenges.back();
+  stream.session->OnAttestNow(t.verifier.now);
+  stream.session->OnAttestNow(t.verifier.now);
+  REQUIRE(stream.output.challenges.size() == 3);
+  CHECK(stream.output.challenges.back().now);
+  stream.session->OnQuote(stream.QuoteFor(before), t.verifier.now);
+  CHECK_FALSE(stream.refused());
+  // Asked for while evidence is under way: once more, after it.
+  stream.session->OnAttestNow(t.verifier.now);
+  stream.SendList();
+  stream.RunJobs();
+  stream.Wait(t.verifier.options.least_interval);
+  CHECK(stream.output.challenges.size() == 4);
+  CHECK(stream.output.challenges.back().now);
+  stream.Round();
+  CHECK_FALSE(stream.output.challenges.back().now);
+}
+
+TEST_CASE("Evidence is judged by the challenge that it answered") {
+  Trusted t;
+  t.stream->SendQuote();
+  t.stream->session->OnAttestNow(t.verifier.now);
+  t.stream->SendList();
+  t.stream->RunJobs();
+  CHECK_FALSE(t.stream->refused());
+  CHECK(t.stream->state() == AgentState::kTrusted);
+}
+
+TEST_CASE("A missing policy, or one that does not load, is a reason") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId());
+  SECTION("missing") {
+    verifier.store.policies.clear();
+    Stream stream(verifier, machine);
+    stream.Prove();
+    CHECK(stream.refused());
+    CHECK(stream.record().state_reason.find("\"base\" is missing") !=
+          std::string::npos);
+    CHECK(stream.state() == AgentState::kPending);
+  }
+  SECTION("broken") {
+    verifier.store.Put("default", "base", "{");
+    Stream stream(verifier, machine);
+    stream.Prove();
+    CHECK(stream.refused());
+    CHECK(stream.record().state_reason.find("base") != std::string::npos);
+    CHECK(stream.state() == AgentState::kPending);
+  }
+}
+
+TEST_CASE("Without a boot rule nothing passes, and failures are still seen") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId());
+  AgentRecord& record = verifier.store.agents.at(TestAgentId());
+  record.settings.boot = GENERATE("", "pinned");
+  record.pinned_boot_composite = "";
+  const bool evil = GENERATE(false, true);
+  if (evil) machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  Stream stream(verifier, machine);
+  stream.Prove();
+  stream.SendList();
+  stream.RunJobs();
+  CHECK(stream.state() == (evil ? AgentState::kFailed : AgentState::kPending));
+  if (!evil) {
+    CHECK(stream.record().state_reason.find("boot.rule_missing") == 0);
+    // What to approve.
+    CHECK(stream.record().boot_composite.size() == 64);
+    CHECK(stream.record().progress.key.empty());
+  }
+  CHECK_FALSE(stream.refused());
+}
+
+TEST_CASE("A list that uses another PCR is asked to quote it") {
+  FakeMachine machine;
+  Verifier verifier;
+  machine.Run("/usr/bin/other", 11);
+  machine.list_pcrs = {10};  // Hello doesn't say so
+  verifier.Add(machine, TestAgentId());
+  Stream stream(verifier, machine);
+  stream.Prove();
+  stream.SendList();
+  stream.RunJobs();
+  CHECK(stream.state() == AgentState::kPending);
+  stream.Wait(verifier.options.least_interval);
+  REQUIRE(stream.output.challenges.size() == 2);
+  CHECK(stream.output.challenges.back().now);
+  CHECK(stream.output.challenges.back().selection.Has(HashAlgorithm::kSha256,
+                                                      11));
+  stream.Round();
+  CHECK(stream.state() == AgentState::kTrusted);
+}
+
+TEST_CASE("A policy that changed has the whole list judged again") {
+  Trusted t;
+  t.verifier.store.Put("default", "base",
+                       PolicyFileOf(t.machine) + " ");  // other bytes
+  t.stream->session->OnSettingsChanged(t.verifier.now);
+  CHECK(t.stream->output.challenges.back().now);
+  t.stream->Round();  // from where the agent was told: not judged
+  CHECK(t.stream->output.verdicts.back().next_entry == 0);
+  t.stream->Round();
+  CHECK(t.stream->record().counts.entries == 4);
+  CHECK(t.stream->state() == AgentState::kTrusted);
+  CHECK(t.verifier.policies.compile_count() == 2);
+}
+
+TEST_CASE("A store that is away for a moment loses no verdict") {
+  Trusted t;
+  t.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  t.stream->SendQuote();
+  t.stream->SendList();
+  t.verifier.store.away = true;
+  t.stream->RunJobs();
+  const size_t told = t.stream->output.verdicts.size();
+  t.stream->Wait(absl::Seconds(5));
+  CHECK(t.stream->output.verdicts.size() == told);  // nobody heard of it
+  t.verifier.store.away = false;
+  t.stream->Wait(absl::Seconds(2));
+  CHECK(t.stream->state() == AgentState::kFailed);
+  CHECK(t.stream->output.verdicts.size() == told + 1);
+}
+
+TEST_CASE("A store that stays away ends the stream") {
+  Trusted t;
+  t.stream->SendQuote();
+  t.stream->SendList();
+  t.verifier.store.away = true;
+  t.stream->RunJobs();
+  t.stream->Wait(absl::Minutes(2));
+  CHECK(t.stream->refused());
+  CHECK(t.stream->session->finished());
+}
+
+TEST_CASE("A rotated certificate is accepted on streams from before") {
+  Trusted t;
+  const std::vector<uint8_t> fresh(32, 0xdd);
+  t.stream->session->OnCertificate(fresh);
+  t.stream->Round();
+  ChallengeMessage challenge = t.stream->output.challenges.back();
+  challenge.certificate_sha256 = fresh;
+  t.stream->session->OnQuote(t.stream->QuoteFor(challenge), t.verifier.now);
+  t.stream->SendList();
+  CHECK_FALSE(t.stream->refused());
+}
+
+TEST_CASE("Fresh replaces the nonce without giving time") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.options.fresh = absl::Seconds(3);
+  verifier.Add(machine, TestAgentId());
+  Stream stream(verifier, machine);
+  stream.Prove();
+  stream.SendList();
+  stream.RunJobs();
+  stream.Wait(absl::Milliseconds(100));
+  const ChallengeMessage old = stream.output.challenges.back();
+  stream.Wait(absl::Seconds(4));
+  REQUIRE(stream.output.challenges.size() == 3);
+  CHECK(stream.output.challenges.back().answer_within == absl::Seconds(7));
+  CHECK_FALSE(stream.output.challenges.back().now);
+  SECTION("the one before counts for two seconds") {
+    stream.session->OnQuote(stream.QuoteFor(old), verifier.now);
+    CHECK_FALSE(stream.refused());
+  }
+  SECTION("and no longer") {
+    stream.Wait(absl::Milliseconds(1500));
+    stream.session->OnQuote(stream.QuoteFor(old), verifier.now);
+    CHECK(stream.refused());
+  }
+}
+
+}  // namespace
+}  // namespace cupel::verifier

@@ -1,0 +1,300 @@
+// What concerns SQLite alone; tests/contract has what every store promises.
+#include "verifier/store/sql_store.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "catch2/catch.hpp"
+#include "common/crypto/digest.h"
+#include "common/util/bytes.h"
+#include "common/util/file.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temporary_folder.h"
+#include "verifier/store/connection.h"
+#include "verifier/store/migrations.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::testing::IsOk;
+using ::cupel::testing::StatusIs;
+using ::cupel::testing::StatusOf;
+using ::cupel::testing::TemporaryFolder;
+using enum absl::StatusCode;
+
+AgentId Id() { return *AgentId::Parse("d432fbb3-d2f1-4a97-9ef7-75bd81c00000"); }
+
+std::unique_ptr<SqlStore> OpenStore(const std::string& path) {
+  auto store = SqlStore::Open(path);
+  REQUIRE_THAT(StatusOf(store), IsOk());
+  return *std::move(store);
+}
+
+std::unique_ptr<Connection> Connect(const std::string& path) {
+  std::ofstream(path, std::ios::app).close();
+  auto connection = Connection::OpenSqlite(path, {});
+  REQUIRE_THAT(StatusOf(connection), IsOk());
+  return *std::move(connection);
+}
+
+AgentRecord AddOne(Store& store) {
+  const Enrollment enrollment = {
+      {1},   crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes("ek")).Hex(),
+      {2},   {3},
+      {4},   absl::Now(),
+      "peer"};
+  REQUIRE_THAT(StatusOf(store.Enroll(Id(), enrollment, AsBytes("nonce"),
+                                     absl::Now(), "", 10)),
+               IsOk());
+  const auto agent = store.AddAgent("acme", Id(), {}, "", "ann");
+  REQUIRE_THAT(StatusOf(agent), IsOk());
+  return *agent;
+}
+
+VerdictWrite VerdictFor(const AgentRecord& agent, uint64_t round) {
+  const bool trusted = round % 3 != 0;
+  VerdictWrite write{agent.id,
+                     agent.owner_epoch,
+                     agent.policy_epoch,
+                     trusted ? AgentState::kTrusted : AgentState::kPending,
+                     absl::StrCat("round ", round),
+                     absl::InfiniteFuture(),
+                     {},
+                     {},
+                     {},
+                     {}};
+  write.counts.entries = round;
+  write.progress.entry_count = round;
+  return write;
+}
+
+void Execute(const std::string& path, const std::string& sql) {
+  REQUIRE_THAT(StatusOf(Connect(path)->Execute(sql)), IsOk());
+}
+
+TEST_CASE("a store is made from nothing and found again", "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store with blanks.db";
+  AddOne(*OpenStore(path));
+  struct stat file = {};
+  REQUIRE(stat(path.c_str(), &file) == 0);
+  CHECK((file.st_mode & 0777) == 0600);
+  const auto store = OpenStore(path);
+  CHECK(store->GetAgent("acme", Id())->state == AgentState::kPending);
+  const absl::Duration off = store->Now() - absl::Now();
+  CHECK(absl::AbsDuration(off) < absl::Seconds(5));
+}
+
+TEST_CASE("an empty file is a store to be", "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  REQUIRE_THAT(WriteFile(path, ""), IsOk());
+  OpenStore(path);
+  const auto version =
+      Connect(path)->QueryOne("SELECT version FROM cupel_schema", 'i');
+  REQUIRE_THAT(StatusOf(version), IsOk());
+  CHECK(*version == SqlNumber(kSchemaVersion));
+}
+
+TEST_CASE("what isn't this program's store is refused", "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  OpenStore(path);
+  SECTION("a newer schema") {
+    Execute(path, absl::StrCat("UPDATE cupel_schema SET version = ",
+                               kSchemaVersion + 1));
+    CHECK_THAT(StatusOf(SqlStore::Open(path)),
+               StatusIs(kFailedPrecondition, "newer program"));
+    const auto version =
+        Connect(path)->QueryOne("SELECT version FROM cupel_schema", 'i');
+    CHECK(*version == SqlNumber(kSchemaVersion + 1));
+  }
+  SECTION("no version") {
+    Execute(path, "DELETE FROM cupel_schema");
+    CHECK_THAT(StatusOf(SqlStore::Open(path)), StatusIs(kDataLoss, "version"));
+  }
+  SECTION("another program's database") {
+    const std::string other = folder / "other.db";
+    Execute(other, "CREATE TABLE music (title TEXT)");
+    CHECK_THAT(StatusOf(SqlStore::Open(other)),
+               StatusIs(kFailedPrecondition, "another program"));
+  }
+  SECTION("no database") {
+    const std::string text = folder / "text";
+    REQUIRE_THAT(WriteFile(text, std::string(5000, 'x')), IsOk());
+    CHECK_THAT(StatusOf(SqlStore::Open(text)), StatusIs(kDataLoss));
+  }
+  SECTION("paths that none can have") {
+    CHECK_THAT(StatusOf(SqlStore::Open("")), StatusIs(kInvalidArgument));
+    CHECK_THAT(StatusOf(SqlStore::Open(folder / "a\"b")),
+               StatusIs(kInvalidArgument));
+    CHECK_THAT(StatusOf(SqlStore::Open(folder / "no/store.db")),
+               StatusIs(kUnavailable));
+    CHECK_THAT(StatusOf(SqlStore::Open(folder.path())), StatusIs(kUnavailable));
+  }
+}
+
+TEST_CASE("a page that was overwritten is found at the start",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  AddOne(*OpenStore(path));
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(4096);
+    for (int i = 0; i < 4096 * 4; ++i) file.put('\x5a');
+  }
+  CHECK_THAT(StatusOf(SqlStore::Open(path)), StatusIs(kDataLoss));
+}
+
+TEST_CASE("a value that is damaged is an error, never a default",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  const auto store = OpenStore(path);
+  AddOne(*store);
+  for (const char* const column : {"progress", "findings", "settings", "counts",
+                                   "accepted", "enrollment"}) {
+    CAPTURE(column);
+    const auto undamaged = Connect(path)->QueryOne(
+        absl::StrCat("SELECT ", column, " FROM agents"), 'b');
+    REQUIRE_THAT(StatusOf(undamaged), IsOk());
+    Execute(path, absl::StrCat("UPDATE agents SET ", column, " = x'5001'"));
+    CHECK_THAT(StatusOf(store->FindAgent(Id())), StatusIs(kDataLoss));
+    CHECK_THAT(StatusOf(store->ClaimAgent(Id(), "node")), StatusIs(kDataLoss));
+    REQUIRE_THAT(StatusOf(Connect(path)->Execute(
+                     absl::StrCat("UPDATE agents SET ", column, " = :v"),
+                     {**undamaged})),
+                 IsOk());
+    CHECK_THAT(StatusOf(store->FindAgent(Id())), IsOk());
+  }
+}
+
+TEST_CASE("the database itself keeps ids, EKs and states apart",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  AddOne(*OpenStore(path));
+  const auto db = Connect(path);
+  const std::string columns =
+      "tenant, state, state_reason, wanted_ek_sha256, ek_sha256, address,"
+      " enrolled_at, enrollment, settings, policy_epoch, owner_epoch, owner,"
+      " valid_until, last_attested, last_seen, attestation_count, counts,"
+      " accepted, boot_composite, pinned_boot_composite, progress, findings";
+  CHECK_THAT(StatusOf(db->Execute(absl::StrCat("INSERT INTO agents (agent_id, ",
+                                               columns, ") SELECT 'another', ",
+                                               columns, " FROM agents"))),
+             StatusIs(kAlreadyExists, "ek_sha256"));
+  for (const char* const change :
+       {"state = 7", "state = 1", "state = 4", "tenant = ''",
+        "enrollment = NULL", "ek_sha256 = NULL", "progress = NULL"}) {
+    CAPTURE(change);
+    CHECK_THAT(
+        StatusOf(db->Execute(absl::StrCat("UPDATE agents SET ", change))),
+        StatusIs(kAlreadyExists));
+  }
+  CHECK_THAT(StatusOf(db->Execute("INSERT INTO agent_policies VALUES"
+                                  " ('d432fbb3-d2f1-4a97-9ef7-75bd81c00000',"
+                                  " 0, 'acme', 'none')")),
+             StatusIs(kAlreadyExists));
+}
+
+TEST_CASE("a store that another process holds is unavailable, unchanged",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  auto opened = SqlStore::Open(
+      path, {.clock = {}, .busy_timeout = absl::Milliseconds(50)});
+  REQUIRE_THAT(StatusOf(opened), IsOk());
+  Store& store = **opened;
+  const AgentRecord agent = AddOne(store);
+  const auto other = Connect(path);
+  REQUIRE_THAT(other->Begin(Durability::kFull), IsOk());
+  CHECK_THAT(StatusOf(store.RecordVerdict(VerdictFor(agent, 1))),
+             StatusIs(kUnavailable));
+  CHECK(store.GetAgent("acme", Id())->attestation_count == 0);
+  REQUIRE_THAT(other->Commit(), IsOk());
+  CHECK_THAT(StatusOf(store.RecordVerdict(VerdictFor(agent, 1))), IsOk());
+}
+
+// Writes verdicts until it is killed, and says after each that it was
+// acknowledged.
+[[noreturn]] void WriteUntilKilled(const std::string& path, int pipe) {
+  auto store = SqlStore::Open(path);
+  if (!store.ok()) _exit(2);
+  const auto agent = (*store)->ClaimAgent(Id(), "child");
+  if (!agent.ok()) _exit(3);
+  for (uint64_t round = agent->progress.entry_count + 1;; ++round) {
+    if (!(*store)->RecordVerdict(VerdictFor(*agent, round)).ok()) _exit(4);
+    if (write(pipe, &round, sizeof(round)) != sizeof(round)) _exit(5);
+  }
+}
+
+TEST_CASE("kill -9 loses no verdict and invents none", "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  AddOne(*OpenStore(path));
+  std::mt19937 random(20240229);
+  uint64_t total = 0;
+  for (int kill_number = 0; kill_number < 40; ++kill_number) {
+    CAPTURE(kill_number);
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      close(ends[0]);
+      WriteUntilKilled(path, ends[1]);
+    }
+    close(ends[1]);
+    // Some are killed while they open the file, most while they write.
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 60'000));
+    kill(child, SIGKILL);
+    int result = 0;
+    REQUIRE(waitpid(child, &result, 0) == child);
+    REQUIRE(WIFSIGNALED(result));
+    uint64_t acknowledged = total;
+    uint64_t round = 0;
+    while (read(ends[0], &round, sizeof(round)) == sizeof(round)) {
+      acknowledged = round;
+    }
+    close(ends[0]);
+
+    const auto store = OpenStore(path);
+    const auto agent = store->GetAgent("acme", Id());
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    const uint64_t stored = agent->progress.entry_count;
+    // The one that was under way may have been written, and only that one.
+    CHECK(stored >= acknowledged);
+    CHECK(stored <= acknowledged + 1);
+    // Verdict, progress, counters and events are of the same write.
+    CHECK(agent->counts.entries == stored);
+    if (stored > 0) {
+      CHECK(agent->state_reason == absl::StrCat("round ", stored));
+      CHECK(agent->state == VerdictFor(*agent, stored).state);
+      const auto events = store->EventsAfter("acme", 0, 1'000'000);
+      REQUIRE_THAT(StatusOf(events), IsOk());
+      uint64_t last_change = stored;  // rounds 3n and 3n+1 change the state
+      while (last_change % 3 == 2) --last_change;
+      CHECK(events->back().text == absl::StrCat("round ", last_change));
+    }
+    total = stored;
+  }
+  CHECK(total > 100);
+}
+
+}  // namespace
+}  // namespace cupel::verifier

@@ -1,0 +1,77 @@
+#include "verifier/pki/tls_credentials.h"
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/util/bytes.h"
+#include "common/util/escape.h"
+#include "common/util/file.h"
+#include "common/util/status_context.h"
+#include "common/util/status_macros.h"
+#include "verifier/pki/certificate.h"
+
+namespace cupel::verifier {
+namespace {
+
+constexpr size_t kMaxFileSize = size_t{1} << 20;
+
+absl::Status CheckMode(const std::string& key_path) {
+  struct stat info = {};
+  // That it can't be found is for the reader to say.
+  if (stat(key_path.c_str(), &info) == 0 && (info.st_mode & 07) != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        EscapeForDisplay(key_path),
+        " is open to every user of this machine; make a new key, and "
+        "let it have the mode 0600"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TlsCredentials> LoadOnce(const std::string& certificate_path,
+                                        const std::string& key_path) {
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> certificate_pem,
+                         ReadFile(certificate_path, kMaxFileSize));
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> key_pem,
+                         ReadFile(key_path, kMaxFileSize));
+  const auto certificate = CertificateFromPem(AsText(certificate_pem));
+  if (!certificate.ok()) {
+    return WithContext(certificate.status(),
+                       EscapeForDisplay(certificate_path));
+  }
+  const auto key = KeyFromPem(AsText(key_pem));
+  if (!key.ok()) return WithContext(key.status(), EscapeForDisplay(key_path));
+  if (X509_check_private_key(certificate->get(), key->get()) != 1) {
+    (void)crypto::OpensslError("");  // empties the queue
+    return absl::FailedPreconditionError(absl::StrCat(
+        EscapeForDisplay(key_path), " is not the key of ",
+        EscapeForDisplay(certificate_path), "; `renew` makes a new pair"));
+  }
+  TlsCredentials credentials = {
+      .certificate_pem = std::string(AsText(certificate_pem)),
+      .key_pem = std::string(AsText(key_pem)),
+      .certificate_sha256 = {},
+      .not_after = {}};
+  CUPEL_ASSIGN_OR_RETURN(credentials.certificate_sha256,
+                         CertificateSha256(**certificate));
+  CUPEL_ASSIGN_OR_RETURN(credentials.not_after, NotAfter(**certificate));
+  return credentials;
+}
+
+}  // namespace
+
+absl::StatusOr<TlsCredentials> LoadTlsCredentials(
+    const std::string& certificate_path, const std::string& key_path) {
+  CUPEL_RETURN_IF_ERROR(CheckMode(key_path));
+  constexpr int kTries = 5;  // a pair is replaced as a whole, and rarely
+  absl::StatusOr<TlsCredentials> credentials;
+  for (int i = 0; i < kTries; ++i) {
+    credentials = LoadOnce(certificate_path, key_path);
+    if (!absl::IsFailedPrecondition(credentials.status())) break;
+  }
+  return credentials;
+}
+
+}  // namespace cupel::verifier

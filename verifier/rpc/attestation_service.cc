@@ -1,0 +1,401 @@
+#include "verifier/rpc/attestation_service.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "verifier/rpc/attestation_log.h"
+#include "verifier/rpc/attestation_messages.h"
+#include "verifier/rpc/peer.h"
+#include "verifier/rpc/status.h"
+#include "verifier/rpc/write_queue.h"
+
+namespace cupel::verifier {
+namespace {
+
+// A peer that takes nothing any more is cut off with so many messages waiting,
+// or so long after its stream's end.
+constexpr size_t kMaxWaitingMessages = 64;
+constexpr absl::Duration kEndTimeout = absl::Seconds(5);
+
+// Sessions' clock: it never goes back, whatever is done to the machine's.
+absl::Time SteadyNow() {
+  static const absl::Time start = absl::Now();
+  static const auto steady_start = std::chrono::steady_clock::now();
+  return start +
+         absl::FromChrono(std::chrono::steady_clock::now() - steady_start);
+}
+
+// The stream whose input this thread is working off: what it changes in the
+// store is no news to it.
+thread_local const AttestationStream* current_stream = nullptr;
+
+class RefusedStream final
+    : public grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage> {
+ public:
+  explicit RefusedStream(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace
+
+// One stream: the reactor, and the output of its session. The service owns it
+// until both gRPC and the session are done with it: evidence that is complete
+// is judged even if its agent has hung up.
+//
+// Threads: gRPC's and the scheduler's only post; the session and all that is
+// not guarded belongs to the pool's jobs of this stream, which come one by one.
+class AttestationStream final
+    : public grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>,
+      public SessionOutput,
+      public std::enable_shared_from_this<AttestationStream> {
+ public:
+  AttestationStream(AttestationService& service,
+                    grpc::CallbackServerContext* context, uint64_t number)
+      : service_(service),
+        context_(context),
+        key_(absl::StrCat("stream ", number)) {}
+
+  // Everything about the stream that can fail has been looked at.
+  void Begin(std::unique_ptr<SessionTable::Ticket> ticket) {
+    ticket_ = std::move(ticket);
+    Post([](AttestationStream& self) {
+      const AttestationService::Surroundings& around =
+          self.service_.surroundings_;
+      self.session_ = std::make_unique<Session>(
+          self.service_.options_,
+          Session::Surroundings{around.store, around.policies, self},
+          std::move(self.ticket_),
+          std::vector<std::vector<uint8_t>>{self.service_.certificate_},
+          SteadyNow());
+      self.Read();
+    });
+  }
+
+  // Inputs from outside.
+  void Displaced() {
+    Post([](AttestationStream& self) { self.session_->OnDisplaced(); });
+  }
+  void SettingsChanged() {
+    if (current_stream == this) return;
+    if (settings_changed_.exchange(true)) return;  // several become one
+    Post([](AttestationStream& self) {
+      self.settings_changed_ = false;
+      self.session_->OnSettingsChanged(SteadyNow());
+    });
+  }
+  void AttestNow() {
+    Post([](AttestationStream& self) {
+      self.session_->OnAttestNow(SteadyNow());
+    });
+  }
+  void Refuse(std::string reason, absl::Duration retry_after) {
+    Post([reason = std::move(reason), retry_after](AttestationStream& self) {
+      self.session_->Refuse(reason, retry_after);
+    });
+  }
+  bool proven() const { return proven_; }
+
+  // grpc::ServerBidiReactor.
+  void OnReadDone(bool ok) override {
+    if (!ok) return Close();
+    Post([](AttestationStream& self) {
+      self.Take();
+      self.Read();
+    });
+  }
+  void OnWriteDone(bool ok) override { writes_.OnWriteDone(ok); }
+  void OnCancel() override { Close(); }
+  void OnDone() override {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      context_ = nullptr;
+    }
+    Post([](AttestationStream& self) {
+      self.done_ = true;
+      self.session_->OnClosed();
+    });
+  }
+
+  // SessionOutput.
+  void SendChallenge(const ChallengeMessage& message) override {
+    Send(ToProto(message));
+  }
+  void SendListRequest(const ListRequestMessage& message) override {
+    Send(ToProto(message));
+  }
+  void SendVerdict(const VerdictMessage& message) override {
+    if (agent_.has_value()) {
+      LogState(*agent_, state_.value_or(AgentState::kPending), message.state,
+               log());
+    }
+    state_ = message.state;
+    Send(ToProto(message));
+  }
+  void SendRefusal(const RefusalMessage& message) override {
+    log().Info("stream refused",
+               {{"agent", agent_.has_value() ? agent_->ToString() : ""},
+                {"reason", message.reason}});
+    Send(ToProto(message));
+    End(grpc::Status::OK);
+  }
+  void PostAppraisal(AppraisalJob job) override {
+    if (agent_.has_value()) LogAppraisalStart(*agent_, log());
+    const absl::Time begun = SteadyNow();
+    // A key of its own: messages are taken meanwhile.
+    service_.surroundings_.pool.Post(
+        absl::StrCat("appraisal of ", key_),
+        [self = shared_from_this(), begun,
+         job = std::make_shared<const AppraisalJob>(std::move(job))] {
+          auto outcome = std::make_shared<AppraisalOutcome>(job->Run());
+          self->Appraised(*outcome, SteadyNow() - begun);
+          self->Post([outcome](AttestationStream& stream) {
+            stream.session_->OnAppraised(std::move(*outcome), SteadyNow());
+          });
+        });
+  }
+  void SetTimer(absl::Time at) override {
+    Scheduler& scheduler = service_.surroundings_.scheduler;
+    scheduler.Cancel(timer_);
+    timer_ = 0;
+    if (at == absl::InfiniteFuture()) return;
+    timer_ = scheduler.After(at - SteadyNow(), [self = shared_from_this()] {
+      self->Post([](AttestationStream& stream) {
+        stream.session_->OnTimer(SteadyNow());
+      });
+    });
+  }
+
+ private:
+  Logger& log() { return service_.surroundings_.log; }
+
+  void Post(std::function<void(AttestationStream&)> input) {
+    service_.surroundings_.pool.Post(
+        key_, [self = shared_from_this(), input = std::move(input)] {
+          current_stream = self.get();
+          try {
+            input(*self);
+            self->AfterInput();
+          } catch (const std::exception& error) {
+            // Memory ran out, most likely. What was not written is not trusted.
+            self->log().Error("stream broken off", {{"error", error.what()}});
+            self->Abandon();
+          }
+          current_stream = nullptr;
+        });
+  }
+
+  void AfterInput() {
+    proven_ = session_->proven();
+    if (!session_->finished()) return;
+    End(grpc::Status::OK);
+    if (done_) Forget();
+  }
+  void Abandon() {
+    End(grpc::Status(grpc::StatusCode::INTERNAL, ""));
+    if (done_) Forget();
+  }
+  void Forget() {
+    service_.surroundings_.scheduler.Cancel(timer_);
+    service_.Forget(agent_, shared_from_this());
+  }
+
+  void Read() {
+    writes_.WhileOpen([this] { StartRead(&message_); });
+  }
+
+  void Take() {
+    absl::Status status;
+    const absl::Time now = SteadyNow();
+    switch (message_.message_case()) {
+      case v1::AgentMessage::kHello: {
+        auto hello = FromProto(message_.hello());
+        status = hello.status();
+        if (!hello.ok()) break;
+        if (!agent_.has_value()) {
+          agent_ = hello->agent_id;
+          service_.Register(*agent_, shared_from_this());
+        }
+        session_->OnHello(*hello, now);
+        break;
+      }
+      case v1::AgentMessage::kQuote: {
+        auto quote = FromProto(message_.quote());
+        status = quote.status();
+        if (quote.ok()) session_->OnQuote(*std::move(quote), now);
+        break;
+      }
+      case v1::AgentMessage::kChunk: {
+        auto chunk = FromProto(message_.chunk());
+        status = chunk.status();
+        if (chunk.ok()) session_->OnChunk(*std::move(chunk), now);
+        break;
+      }
+      case v1::AgentMessage::MESSAGE_NOT_SET:
+        status = absl::InvalidArgumentError("a message of no known kind");
+        break;
+    }
+    if (!status.ok()) {
+      session_->Refuse(status.message(), service_.options_.retry_after);
+    }
+    message_.Clear();
+  }
+
+  void Appraised(const AppraisalOutcome& outcome, absl::Duration latency) {
+    Metrics& metrics = service_.surroundings_.metrics;
+    if (!outcome.appraisal.ok()) {
+      metrics.CountAppraisal(appraisal::Verdict::kUndecided, latency);
+      log().Error("appraisal could not be made",
+                  {{"stream", key_}, {"error", outcome.appraisal.status()}});
+      return;
+    }
+    metrics.CountAppraisal(outcome.appraisal->verdict, latency);
+    // The id is set before there is a quote, and never changes.
+    if (agent_.has_value()) LogAppraisal(*agent_, *outcome.appraisal, log());
+  }
+
+  void Send(v1::VerifierMessage message) {
+    writes_.Push(std::move(message));
+    if (writes_.size() > kMaxWaitingMessages) Cancel();
+  }
+
+  // Finishes after what waits, whether the peer takes it or not.
+  void End(const grpc::Status& status) {
+    if (ended_) return;
+    ended_ = true;
+    writes_.Finish(status);
+    service_.surroundings_.scheduler.After(
+        kEndTimeout, [self = shared_from_this()] { self->Cancel(); });
+  }
+
+  void Close() {
+    writes_.Finish(grpc::Status::OK, /*at_once=*/true);
+    Post([](AttestationStream& self) { self.session_->OnClosed(); });
+  }
+
+  void Cancel() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (context_ != nullptr) context_->TryCancel();
+  }
+
+  AttestationService& service_;
+  std::mutex mutex_;                      // guards context_
+  grpc::CallbackServerContext* context_;  // nullptr once gRPC is done
+  const std::string key_;
+  WriteQueue<AttestationStream, v1::VerifierMessage> writes_{*this};
+  std::atomic<bool> settings_changed_ = false;
+  std::atomic<bool> proven_ = false;
+
+  std::unique_ptr<SessionTable::Ticket> ticket_;
+  std::unique_ptr<Session> session_;
+  v1::AgentMessage message_;
+  std::optional<AgentId> agent_;
+  std::optional<AgentState> state_;
+  Scheduler::Id timer_ = 0;
+  bool ended_ = false;
+  bool done_ = false;
+};
+
+AttestationService::AttestationService(const Surroundings& surroundings,
+                                       SessionOptions options,
+                                       size_t max_streams,
+                                       std::vector<uint8_t> certificate)
+    : surroundings_(surroundings),
+      options_(std::move(options)),
+      max_streams_(max_streams),
+      certificate_(std::move(certificate)) {}
+
+AttestationService::~AttestationService() = default;
+
+grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>*
+AttestationService::Attest(grpc::CallbackServerContext* context) {
+  Stream stream;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (ending_) {
+      return new RefusedStream({grpc::StatusCode::UNAVAILABLE, "ending"});
+    }
+    if (streams_.size() >= max_streams_) {
+      return new RefusedStream(
+          {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many streams"});
+    }
+    stream =
+        std::make_shared<AttestationStream>(*this, context, ++last_number_);
+    streams_.insert(stream);
+  }
+  auto ticket = surroundings_.table.Open(
+      PeerAddress(context->peer()),
+      [weak = std::weak_ptr<AttestationStream>(stream)] {
+        if (const Stream displaced = weak.lock()) displaced->Displaced();
+      });
+  if (!ticket.ok()) {
+    Forget(std::nullopt, stream);
+    return new RefusedStream(
+        ToGrpc(ticket.status(), "Attest", surroundings_.log));
+  }
+  stream->Begin(*std::move(ticket));
+  return stream.get();
+}
+
+void AttestationService::Register(const AgentId& agent, const Stream& stream) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  by_agent_[agent].push_back(stream);
+}
+
+void AttestationService::Forget(const std::optional<AgentId>& agent,
+                                const Stream& stream) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  streams_.erase(stream);
+  if (!agent.has_value()) return;
+  const auto found = by_agent_.find(*agent);
+  if (found == by_agent_.end()) return;
+  std::erase(found->second, stream);
+  if (found->second.empty()) by_agent_.erase(found);
+}
+
+std::vector<AttestationService::Stream> AttestationService::StreamsOf(
+    const std::optional<AgentId>& agent) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!agent.has_value()) return {streams_.begin(), streams_.end()};
+  const auto found = by_agent_.find(*agent);
+  if (found == by_agent_.end()) return {};
+  return found->second;
+}
+
+void AttestationService::OnStoreChange(const std::optional<AgentId>& agent) {
+  for (const Stream& stream : StreamsOf(agent)) stream->SettingsChanged();
+}
+
+bool AttestationService::AttestNow(const AgentId& agent) {
+  bool asked = false;
+  for (const Stream& stream : StreamsOf(agent)) {
+    if (!stream->proven()) continue;
+    stream->AttestNow();
+    asked = true;
+  }
+  return asked;
+}
+
+void AttestationService::RefuseAll(absl::string_view reason,
+                                   absl::Duration retry_after) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ending_ = true;
+  }
+  for (const Stream& stream : StreamsOf(std::nullopt)) {
+    stream->Refuse(std::string(reason), retry_after);
+  }
+}
+
+size_t AttestationService::stream_count() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return streams_.size();
+}
+
+}  // namespace cupel::verifier

@@ -1,0 +1,86 @@
+#include "verifier/rpc/enrollment_service.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/tpm/enrollment_messages.h"
+#include "common/util/bytes.h"
+#include "common/util/status_macros.h"
+#include "verifier/rpc/peer.h"
+#include "verifier/rpc/unary.h"
+
+namespace cupel::verifier {
+namespace {
+
+std::string Text(std::span<const uint8_t> bytes) {
+  return std::string(AsText(bytes));
+}
+
+absl::StatusOr<v1::BeginEnrollmentReply> DoBegin(
+    const Enroller& enroller, const crypto::Digest& certificate,
+    const v1::BeginEnrollmentRequest& request) {
+  tpm::BeginEnrollment begin;
+  begin.agent_id = ToVector(AsBytes(request.agent_id()));
+  for (const std::string& der : request.ek_certificates()) {
+    begin.ek_certificates.push_back(ToVector(AsBytes(der)));
+  }
+  begin.ek_template = request.ek_template();
+  begin.ak_public = ToVector(AsBytes(request.ak_public()));
+  begin.enrollment_token = request.enrollment_token();
+  begin.agent_version = request.agent_version();
+  CUPEL_ASSIGN_OR_RETURN(const tpm::EnrollmentChallenge challenge,
+                         enroller.Begin(begin, certificate));
+  v1::BeginEnrollmentReply reply;
+  reply.set_credential_blob(Text(challenge.credential_blob));
+  reply.set_encrypted_secret(Text(challenge.encrypted_secret));
+  reply.set_cookie(Text(challenge.cookie));
+  return reply;
+}
+
+absl::StatusOr<v1::CompleteEnrollmentReply> DoComplete(
+    const Enroller& enroller, const crypto::Digest& certificate,
+    const std::string& address, const v1::CompleteEnrollmentRequest& request,
+    Logger& log) {
+  tpm::CompleteEnrollment complete;
+  complete.cookie = ToVector(AsBytes(request.cookie()));
+  complete.proof = ToVector(AsBytes(request.proof()));
+  CUPEL_ASSIGN_OR_RETURN(
+      const AgentRecord record,
+      enroller.Complete(complete, address, std::span(&certificate, 1)));
+  log.Info("agent enrolled", {{"agent", record.id.ToString()},
+                              {"ek_sha256", record.enrollment->ek_sha256},
+                              {"address", address},
+                              {"state", AgentStateName(record.state)}});
+  v1::CompleteEnrollmentReply reply;
+  reply.set_state(std::string(AgentStateName(record.state)));
+  return reply;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* EnrollmentService::Begin(
+    grpc::CallbackServerContext* context,
+    const v1::BeginEnrollmentRequest* request,
+    v1::BeginEnrollmentReply* reply) {
+  return RunUnary(
+      context, reply, "Enrollment.Begin", pool_, log_,
+      [this, request] { return DoBegin(enroller_, certificate_, *request); });
+}
+
+grpc::ServerUnaryReactor* EnrollmentService::Complete(
+    grpc::CallbackServerContext* context,
+    const v1::CompleteEnrollmentRequest* request,
+    v1::CompleteEnrollmentReply* reply) {
+  return RunUnary(context, reply, "Enrollment.Complete", pool_, log_,
+                  [this, request, address = PeerAddress(context->peer())] {
+                    auto result = DoComplete(enroller_, certificate_, address,
+                                             *request, log_);
+                    metrics_.CountEnrollment(result.ok());
+                    return result;
+                  });
+}
+
+}  // namespace cupel::verifier

@@ -1,0 +1,47 @@
+// Enrolment over gRPC: moves messages to and from the Enroller.
+#ifndef CUPEL_VERIFIER_RPC_ENROLLMENT_SERVICE_H_
+#define CUPEL_VERIFIER_RPC_ENROLLMENT_SERVICE_H_
+
+#include "common/crypto/digest.h"
+#include "common/util/log.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "proto/cupel/v1/attestation.grpc.pb.h"
+#include "verifier/enrollment/enroller.h"
+#include "verifier/rpc/metrics.h"
+#include "verifier/session/worker_pool.h"
+
+namespace cupel::verifier {
+
+// Thread-safe. What it refers to must outlive it, and the service the server.
+class EnrollmentService final : public v1::Enrollment::CallbackService {
+ public:
+  // `certificate` is the SHA-256 of the DER of the server's certificate.
+  EnrollmentService(const Enroller& enroller, WorkerPool& pool,
+                    Metrics& metrics, Logger& log,
+                    const crypto::Digest& certificate)
+      : enroller_(enroller),
+        pool_(pool),
+        metrics_(metrics),
+        log_(log),
+        certificate_(certificate) {}
+
+  grpc::ServerUnaryReactor* Begin(grpc::CallbackServerContext* context,
+                                  const v1::BeginEnrollmentRequest* request,
+                                  v1::BeginEnrollmentReply* reply) override;
+  grpc::ServerUnaryReactor* Complete(
+      grpc::CallbackServerContext* context,
+      const v1::CompleteEnrollmentRequest* request,
+      v1::CompleteEnrollmentReply* reply) override;
+
+ private:
+  const Enroller& enroller_;
+  WorkerPool& pool_;
+  Metrics& metrics_;
+  Logger& log_;
+  const crypto::Digest certificate_;
+};
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_RPC_ENROLLMENT_SERVICE_H_

@@ -1,0 +1,80 @@
+// What operators' calls mean: requests in, the store changed, replies out.
+// Without gRPC, and so tested without it.
+#ifndef CUPEL_VERIFIER_RPC_FLEET_COMMANDS_H_
+#define CUPEL_VERIFIER_RPC_FLEET_COMMANDS_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/util/agent_id.h"
+#include "proto/cupel/v1/fleet.pb.h"
+#include "verifier/pki/operator_identity.h"
+#include "verifier/store/store.h"
+
+namespace cupel::verifier {
+
+// Threads: as the store. Every function may block. Whoever calls has admitted
+// the operator; here only the operator's tenant counts.
+//
+// Errors of all: kInvalidArgument for a request that means nothing, with the
+// member's name; and the store's.
+class FleetCommands {
+ public:
+  // `attest_now` asks an agent's session, false where there is none. An agent
+  // is live that was seen within `live_for`.
+  FleetCommands(Store& store, absl::Duration live_for,
+                std::function<bool(const AgentId&)> attest_now)
+      : store_(store),
+        live_for_(live_for),
+        attest_now_(std::move(attest_now)) {}
+
+  absl::StatusOr<v1::AddAgentReply> Add(const OperatorIdentity& who,
+                                        const v1::AddAgentRequest& request);
+  absl::StatusOr<v1::UpdateAgentReply> Update(
+      const OperatorIdentity& who, const v1::UpdateAgentRequest& request);
+  absl::StatusOr<v1::DeleteAgentReply> Delete(
+      const OperatorIdentity& who, const v1::DeleteAgentRequest& request);
+  absl::StatusOr<v1::Agent> Get(const OperatorIdentity& who,
+                                const v1::GetAgentRequest& request);
+  absl::StatusOr<v1::ListAgentsReply> List(
+      const OperatorIdentity& who, const v1::ListAgentsRequest& request);
+  absl::StatusOr<v1::ListEnrolledReply> ListEnrolled(
+      const OperatorIdentity& who);
+  // An accepted finding is one of the agent's present ones; its digest and the
+  // boot go on record with it. One of boot.pcr_mismatch, or any reactivation of
+  // an agent whose setting is "pinned" and that has no approved boot yet,
+  // approves the boot that status shows. kFailedPrecondition for a finding that
+  // can't be accepted.
+  absl::StatusOr<v1::ReactivateReply> Reactivate(
+      const OperatorIdentity& who, const v1::ReactivateRequest& request);
+  absl::StatusOr<v1::StopReply> Stop(const OperatorIdentity& who,
+                                     const v1::StopRequest& request);
+  // kFailedPrecondition where no stream of the agent is open here.
+  absl::StatusOr<v1::AttestNowReply> AttestNow(
+      const OperatorIdentity& who, const v1::AttestNowRequest& request);
+  absl::StatusOr<v1::CreateTokenReply> CreateToken(
+      const OperatorIdentity& who, const v1::CreateTokenRequest& request);
+
+  // Agents that `selector` means, all of them; nothing selected is everything
+  // only with `default_all`.
+  absl::StatusOr<std::vector<AgentRecord>> Select(const std::string& tenant,
+                                                  const v1::Selector& selector,
+                                                  bool default_all);
+  v1::Agent Show(const AgentRecord& record);
+
+ private:
+  Store& store_;
+  const absl::Duration live_for_;
+  const std::function<bool(const AgentId&)> attest_now_;
+};
+
+// How the store's history calls an operator: "admin alice (spki 12ab...)".
+std::string OperatorName(const OperatorIdentity& identity);
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_RPC_FLEET_COMMANDS_H_

@@ -1,0 +1,307 @@
+#include "verifier/rpc/fleet_service.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/util/status_macros.h"
+#include "verifier/rpc/fleet_messages.h"
+#include "verifier/rpc/status.h"
+#include "verifier/rpc/unary.h"
+#include "verifier/rpc/write_queue.h"
+
+namespace cupel::verifier {
+namespace {
+
+constexpr uint32_t kEventPageSize = 256;
+constexpr size_t kMaxWatchers = 1000;
+// So often the watcher's certificate is looked at again, and the store too:
+// another process may have written.
+constexpr absl::Duration kWatchCheck = absl::Seconds(1);
+
+// The selector of a watch, which may name agents that don't exist yet.
+struct Selection {
+  std::string agent_id;
+  std::map<std::string, std::string> labels;
+};
+
+absl::StatusOr<Selection> ParseSelector(const v1::Selector& selector) {
+  Selection selection;
+  if (!selector.agent_id().empty()) {
+    CUPEL_ASSIGN_OR_RETURN(const AgentId id,
+                           AgentId::Parse(selector.agent_id()));
+    selection.agent_id = id.ToString();
+  }
+  CUPEL_ASSIGN_OR_RETURN(selection.labels, LabelsFromProto(selector.labels()));
+  return selection;
+}
+
+}  // namespace
+
+// One Watch. Reads the store on the pool, one job at a time, and only once what
+// it has read before is on its way: a slow reader costs a page of events.
+class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
+                      public std::enable_shared_from_this<Watcher> {
+ public:
+  Watcher(FleetService& service, OperatorIdentity who, Selection selection,
+          bool with_present, std::string key)
+      : service_(service),
+        who_(std::move(who)),
+        selection_(std::move(selection)),
+        with_present_(with_present),
+        key_(std::move(key)) {}
+
+  // Looks for events, now or as soon as the last look is over.
+  void Wake() {
+    if (wanted_.exchange(true)) return;
+    service_.surroundings_.pool.Post(key_, [self = shared_from_this()] {
+      self->wanted_ = false;
+      try {
+        const absl::Status status = self->Look();
+        if (!status.ok()) self->End(status);
+      } catch (const std::exception& error) {
+        self->End(absl::InternalError(error.what()));
+      }
+    });
+  }
+
+  void OnWriteDone(bool ok) override {
+    writes_.OnWriteDone(ok);
+    if (writes_.size() == 0) Wake();
+  }
+  void OnCancel() override {
+    writes_.Finish(grpc::Status(grpc::StatusCode::CANCELLED, ""),
+                   /*at_once=*/true);
+  }
+  void OnDone() override { service_.Forget(shared_from_this()); }
+
+ private:
+  absl::Status Look() {
+    if (writes_.finishing()) return absl::OkStatus();
+    const FleetService::Surroundings& around = service_.surroundings_;
+    CUPEL_RETURN_IF_ERROR(around.gate.Check(who_));
+    around.scheduler.Cancel(timer_);
+    timer_ = around.scheduler.After(kWatchCheck, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->Wake();
+    });
+    if (!sequence_.has_value()) {
+      // First where the events begin, then what is: nothing is missed.
+      CUPEL_ASSIGN_OR_RETURN(sequence_, around.store.LastEventSequence());
+      if (with_present_) CUPEL_RETURN_IF_ERROR(SendPresent());
+    }
+    while (writes_.size() == 0 && !writes_.finishing()) {
+      CUPEL_ASSIGN_OR_RETURN(
+          const std::vector<AgentEvent> events,
+          around.store.EventsAfter(who_.tenant, *sequence_, kEventPageSize));
+      if (events.empty()) break;
+      for (const AgentEvent& event : events) {
+        sequence_ = event.sequence;
+        if (IsSelected(event.id)) writes_.Push(ToProto(event));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status SendPresent() {
+    v1::Selector selector;
+    selector.set_agent_id(selection_.agent_id);
+    for (const auto& [key, value] : selection_.labels) {
+      (*selector.mutable_labels())[key] = value;
+    }
+    auto agents = service_.surroundings_.commands.Select(who_.tenant, selector,
+                                                         /*default_all=*/true);
+    if (absl::IsNotFound(agents.status())) return absl::OkStatus();
+    CUPEL_RETURN_IF_ERROR(agents.status());
+    for (const AgentRecord& agent : *agents) {
+      const v1::Agent shown = service_.surroundings_.commands.Show(agent);
+      v1::Event event;
+      SetProto(service_.surroundings_.store.Now(), *event.mutable_time());
+      event.set_agent_id(shown.agent_id());
+      event.set_state(shown.state());
+      event.set_previous(shown.state());
+      *event.mutable_findings() = shown.findings();
+      event.set_text(shown.state_reason());
+      writes_.Push(std::move(event));
+    }
+    return absl::OkStatus();
+  }
+
+  bool IsSelected(const AgentId& id) {
+    if (!selection_.agent_id.empty() && id.ToString() != selection_.agent_id) {
+      return false;
+    }
+    if (selection_.labels.empty()) return true;
+    const auto agent = service_.surroundings_.store.GetAgent(who_.tenant, id);
+    return agent.ok() &&
+           std::ranges::all_of(selection_.labels, [&](const auto& label) {
+             const auto found = agent->settings.labels.find(label.first);
+             return found != agent->settings.labels.end() &&
+                    found->second == label.second;
+           });
+  }
+
+  void End(const absl::Status& status) {
+    writes_.Finish(ToGrpc(status, "Fleet.Watch", service_.surroundings_.log),
+                   /*at_once=*/true);
+  }
+
+  FleetService& service_;
+  const OperatorIdentity who_;
+  const Selection selection_;
+  const bool with_present_;
+  const std::string key_;
+  WriteQueue<Watcher, v1::Event> writes_{*this};
+  std::atomic<bool> wanted_ = false;
+  // Of the pool's jobs.
+  std::optional<uint64_t> sequence_;
+  Scheduler::Id timer_ = 0;
+};
+
+FleetService::FleetService(const Surroundings& surroundings)
+    : surroundings_(surroundings) {}
+FleetService::~FleetService() = default;
+
+void FleetService::OnStoreChange() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const std::shared_ptr<Watcher>& watcher : watchers_) watcher->Wake();
+}
+
+void FleetService::Forget(const std::shared_ptr<Watcher>& watcher) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  watchers_.erase(watcher);
+}
+
+template <typename Request, typename Reply, typename Command>
+grpc::ServerUnaryReactor* FleetService::Run(
+    grpc::CallbackServerContext* context, const Request* request, Reply* reply,
+    absl::string_view call, Access access, Command command) {
+  return RunUnary(context, reply, call, surroundings_.pool, surroundings_.log,
+                  [=, this]() -> absl::StatusOr<Reply> {
+                    CUPEL_ASSIGN_OR_RETURN(
+                        const OperatorIdentity who,
+                        surroundings_.gate.Admit(*context, access));
+                    return command(surroundings_.commands, who, *request);
+                  });
+}
+
+grpc::ServerUnaryReactor* FleetService::AddAgent(
+    grpc::CallbackServerContext* context, const v1::AddAgentRequest* request,
+    v1::AddAgentReply* reply) {
+  return Run(
+      context, request, reply, "Fleet.AddAgent", Access::kChange,
+      [](auto& to, const auto& who, const auto& r) { return to.Add(who, r); });
+}
+
+grpc::ServerUnaryReactor* FleetService::UpdateAgents(
+    grpc::CallbackServerContext* context, const v1::UpdateAgentRequest* request,
+    v1::UpdateAgentReply* reply) {
+  return Run(context, request, reply, "Fleet.UpdateAgents", Access::kChange,
+             [](auto& to, const auto& who, const auto& r) {
+               return to.Update(who, r);
+             });
+}
+
+grpc::ServerUnaryReactor* FleetService::DeleteAgent(
+    grpc::CallbackServerContext* context, const v1::DeleteAgentRequest* request,
+    v1::DeleteAgentReply* reply) {
+  return Run(context, request, reply, "Fleet.DeleteAgent", Access::kChange,
+             [](auto& to, const auto& who, const auto& r) {
+               return to.Delete(who, r);
+             });
+}
+
+grpc::ServerUnaryReactor* FleetService::GetAgent(
+    grpc::CallbackServerContext* context, const v1::GetAgentRequest* request,
+    v1::Agent* reply) {
+  return Run(
+      context, request, reply, "Fleet.GetAgent", Access::kRead,
+      [](auto& to, const auto& who, const auto& r) { return to.Get(who, r); });
+}
+
+grpc::ServerUnaryReactor* FleetService::ListAgents(
+    grpc::CallbackServerContext* context, const v1::ListAgentsRequest* request,
+    v1::ListAgentsReply* reply) {
+  return Run(
+      context, request, reply, "Fleet.ListAgents", Access::kRead,
+      [](auto& to, const auto& who, const auto& r) { return to.List(who, r); });
+}
+
+grpc::ServerUnaryReactor* FleetService::ListEnrolled(
+    grpc::CallbackServerContext* context,
+    const v1::ListEnrolledRequest* request, v1::ListEnrolledReply* reply) {
+  return Run(context, request, reply, "Fleet.ListEnrolled", Access::kRead,
+             [](auto& to, const auto& who, const auto&) {
+               return to.ListEnrolled(who);
+             });
+}
+
+grpc::ServerUnaryReactor* FleetService::Reactivate(
+    grpc::CallbackServerContext* context, const v1::ReactivateRequest* request,
+    v1::ReactivateReply* reply) {
+  return Run(context, request, reply, "Fleet.Reactivate", Access::kChange,
+             [](auto& to, const auto& who, const auto& r) {
+               return to.Reactivate(who, r);
+             });
+}
+
+grpc::ServerUnaryReactor* FleetService::Stop(
+    grpc::CallbackServerContext* context, const v1::StopRequest* request,
+    v1::StopReply* reply) {
+  return Run(
+      context, request, reply, "Fleet.Stop", Access::kChange,
+      [](auto& to, const auto& who, const auto& r) { return to.Stop(who, r); });
+}
+
+grpc::ServerUnaryReactor* FleetService::AttestNow(
+    grpc::CallbackServerContext* context, const v1::AttestNowRequest* request,
+    v1::AttestNowReply* reply) {
+  return Run(context, request, reply, "Fleet.AttestNow", Access::kChange,
+             [](auto& to, const auto& who, const auto& r) {
+               return to.AttestNow(who, r);
+             });
+}
+
+grpc::ServerUnaryReactor* FleetService::CreateToken(
+    grpc::CallbackServerContext* context, const v1::CreateTokenRequest* request,
+    v1::CreateTokenReply* reply) {
+  return Run(context, request, reply, "Fleet.CreateToken", Access::kChange,
+             [](auto& to, const auto& who, const auto& r) {
+               return to.CreateToken(who, r);
+             });
+}
+
+grpc::ServerWriteReactor<v1::Event>* FleetService::Watch(
+    grpc::CallbackServerContext* context, const v1::WatchRequest* request) {
+  class Refused final : public grpc::ServerWriteReactor<v1::Event> {
+   public:
+    explicit Refused(const grpc::Status& status) { Finish(status); }
+    void OnDone() override { delete this; }
+  };
+  const auto refuse = [&](const absl::Status& status) {
+    return new Refused(ToGrpc(status, "Fleet.Watch", surroundings_.log));
+  };
+  const auto who = surroundings_.gate.Admit(*context, Access::kRead);
+  if (!who.ok()) return refuse(who.status());
+  auto selection = ParseSelector(request->selector());
+  if (!selection.ok()) return refuse(selection.status());
+  auto watcher = std::make_shared<Watcher>(
+      *this, *who, *std::move(selection), request->with_present(),
+      absl::StrCat("watch ", context->peer()));
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (watchers_.size() >= kMaxWatchers) {
+      return refuse(absl::ResourceExhaustedError("too many watchers"));
+    }
+    watchers_.insert(watcher);
+  }
+  watcher->Wake();
+  return watcher.get();
+}
+
+}  // namespace cupel::verifier

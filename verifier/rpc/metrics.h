@@ -1,0 +1,56 @@
+// What the verifier counts, as Prometheus reads it.
+#ifndef CUPEL_VERIFIER_RPC_METRICS_H_
+#define CUPEL_VERIFIER_RPC_METRICS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/appraisal/appraise.h"
+#include "verifier/store/store.h"
+
+namespace cupel::verifier {
+
+// Thread-safe.
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  // An appraisal that took `latency` from the quote's last chunk to its
+  // outcome.
+  void CountAppraisal(appraisal::Verdict verdict, absl::Duration latency);
+  void CountStoreError();
+  void CountEnrollment(bool ok);
+  // Asked for whenever somebody reads; until `reader` is reset.
+  struct Gauges {
+    std::vector<std::pair<AgentState, uint64_t>> agents;
+    size_t streams = 0;
+    size_t queue_depth = 0;
+  };
+  void SetGauges(std::function<Gauges()> reader);
+
+  // As text, in Prometheus' format.
+  std::string Text() const;
+  // Serves it on "`address`:`port`/metrics"; 0 for a free port. The port, or
+  // kUnavailable if it can't be had.
+  absl::StatusOr<int> Serve(absl::string_view address, int port);
+  void Stop();
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_RPC_METRICS_H_

@@ -1,0 +1,243 @@
+#include "verifier/rpc/policies_service.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/policy/allowlist.h"
+#include "common/policy/policy_file.h"
+#include "common/policy/policy_writer.h"
+#include "common/util/bytes.h"
+#include "common/util/escape.h"
+#include "common/util/status_macros.h"
+#include "verifier/rpc/fleet_commands.h"
+#include "verifier/rpc/fleet_messages.h"
+#include "verifier/rpc/status.h"
+#include "verifier/rpc/unary.h"
+
+namespace cupel::verifier {
+namespace {
+
+constexpr size_t kChunkSize = size_t{1} << 20;
+constexpr size_t kMaxWarningCount = 100;
+
+// Takes a policy's pieces; the last one's end stores it.
+class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
+ public:
+  Putter(Store& store, WorkerPool& pool, Logger& log, size_t max_size,
+         absl::StatusOr<OperatorIdentity> who, std::string peer,
+         v1::PutPolicyReply* reply)
+      : store_(store),
+        pool_(pool),
+        log_(log),
+        max_size_(max_size),
+        who_(std::move(who)),
+        peer_(std::move(peer)),
+        reply_(reply) {
+    if (who_.ok()) {
+      StartRead(&request_);
+    } else {
+      End(who_.status());
+    }
+  }
+
+  void OnReadDone(bool ok) override {
+    if (ok) {
+      const absl::Status taken = Take();
+      if (!taken.ok()) return End(taken);
+      return StartRead(&request_);
+    }
+    if (!begun_) {
+      return End(absl::InvalidArgumentError("name: no message names a policy"));
+    }
+    pool_.Post(peer_, [this] {
+      try {
+        End(Keep());
+      } catch (const std::exception& error) {
+        End(absl::InternalError(error.what()));
+      }
+    });
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  absl::Status Take() {
+    if (!begun_) {
+      CUPEL_RETURN_IF_ERROR(CheckPolicyName(request_.name()));
+      name_ = request_.name();
+      create_ = request_.create();
+      begun_ = true;
+    } else if (!request_.name().empty() && request_.name() != name_) {
+      return absl::InvalidArgumentError("name: one policy a call");
+    }
+    const std::string& data = request_.data();
+    if (data.size() > max_size_ - file_.size()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("policy \"", name_, "\": larger than the ", max_size_,
+                       " bytes of max_policy_size"));
+    }
+    Append(file_, AsBytes(data));
+    return absl::OkStatus();
+  }
+
+  absl::Status Keep() {
+    std::vector<std::string> warnings;
+    CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> file,
+                           CheckPolicyFile(std::move(file_), name_, warnings));
+    CUPEL_ASSIGN_OR_RETURN(const PolicyRecord record,
+                           store_.PutPolicy(who_->tenant, name_, file, create_,
+                                            OperatorName(*who_)));
+    *reply_->mutable_policy() = ToProto(record);
+    reply_->mutable_policy()->set_size(file.size());
+    for (std::string& warning : warnings) {
+      reply_->add_warnings(std::move(warning));
+    }
+    return absl::OkStatus();
+  }
+
+  void End(const absl::Status& status) {
+    Finish(ToGrpc(status, "Policies.Put", log_));
+  }
+
+  Store& store_;
+  WorkerPool& pool_;
+  Logger& log_;
+  const size_t max_size_;
+  const absl::StatusOr<OperatorIdentity> who_;
+  const std::string peer_;
+  v1::PutPolicyReply* reply_;
+  v1::PutPolicyRequest request_;
+  bool begun_ = false;
+  bool create_ = false;
+  std::string name_;
+  std::vector<uint8_t> file_;
+};
+
+// Gives a policy's file out, one piece after another.
+class Getter final : public grpc::ServerWriteReactor<v1::PolicyChunk> {
+ public:
+  Getter(Store& store, WorkerPool& pool, Logger& log,
+         const absl::StatusOr<OperatorIdentity>& who, const std::string& peer,
+         const std::string& name)
+      : log_(log) {
+    if (!who.ok()) {
+      End(who.status());
+      return;
+    }
+    pool.Post(peer, [this, &store, tenant = who->tenant, name] {
+      auto record = store.GetPolicy(tenant, name);
+      if (!record.ok()) return End(record.status());
+      *chunk_.mutable_policy() = ToProto(*record);
+      file_ = std::move(record->file);
+      Next();
+    });
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, ""));
+    chunk_.Clear();
+    if (sent_ == file_.size()) return Finish(grpc::Status::OK);
+    Next();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  void Next() {
+    const size_t size = std::min(kChunkSize, file_.size() - sent_);
+    chunk_.set_data(file_.data() + sent_, size);
+    sent_ += size;
+    StartWrite(&chunk_);
+  }
+  void End(const absl::Status& status) {
+    Finish(ToGrpc(status, "Policies.Get", log_));
+  }
+
+  Logger& log_;
+  v1::PolicyChunk chunk_;
+  std::vector<uint8_t> file_;
+  size_t sent_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<uint8_t>> CheckPolicyFile(
+    std::vector<uint8_t> file, const std::string& name,
+    std::vector<std::string>& warnings) {
+  const auto first = std::ranges::find_if_not(
+      file, [](uint8_t c) { return absl::ascii_isspace(c); });
+  const bool is_json = first != file.end() && *first == '{';
+  policy::RuntimePolicy policy;
+  if (is_json) {
+    policy::PolicyFileOptions options;
+    options.origin = name;
+    CUPEL_ASSIGN_OR_RETURN(policy, policy::LoadPolicyFile(file, options));
+  } else {
+    CUPEL_ASSIGN_OR_RETURN(policy, policy::ParseAllowlist(AsText(file), name));
+    file = ToVector(AsBytes(policy::WritePolicyJson(policy)));
+  }
+  for (const policy::PolicyWarning& warning : policy.warnings) {
+    if (warnings.size() == kMaxWarningCount) {
+      warnings.push_back("further warnings are left out");
+      break;
+    }
+    warnings.push_back(absl::StrCat(EscapeForDisplay(warning.origin), ": ",
+                                    EscapeForDisplay(warning.message)));
+  }
+  return file;
+}
+
+grpc::ServerReadReactor<v1::PutPolicyRequest>* PoliciesService::Put(
+    grpc::CallbackServerContext* context, v1::PutPolicyReply* reply) {
+  return new Putter(store_, pool_, log_, max_policy_size_,
+                    gate_.Admit(*context, Access::kChange), context->peer(),
+                    reply);
+}
+
+grpc::ServerUnaryReactor* PoliciesService::Delete(
+    grpc::CallbackServerContext* context,
+    const v1::DeletePolicyRequest* request, v1::DeletePolicyReply* reply) {
+  return RunUnary(
+      context, reply, "Policies.Delete", pool_, log_,
+      [this, context, request]() -> absl::StatusOr<v1::DeletePolicyReply> {
+        CUPEL_ASSIGN_OR_RETURN(const OperatorIdentity who,
+                               gate_.Admit(*context, Access::kChange));
+        CUPEL_RETURN_IF_ERROR(store_.DeletePolicy(who.tenant, request->name(),
+                                                  OperatorName(who)));
+        return v1::DeletePolicyReply();
+      });
+}
+
+grpc::ServerUnaryReactor* PoliciesService::List(
+    grpc::CallbackServerContext* context, const v1::ListPoliciesRequest*,
+    v1::ListPoliciesReply* reply) {
+  return RunUnary(
+      context, reply, "Policies.List", pool_, log_,
+      [this, context]() -> absl::StatusOr<v1::ListPoliciesReply> {
+        CUPEL_ASSIGN_OR_RETURN(const OperatorIdentity who,
+                               gate_.Admit(*context, Access::kRead));
+        CUPEL_ASSIGN_OR_RETURN(const std::vector<PolicyRecord> records,
+                               store_.ListPolicies(who.tenant));
+        v1::ListPoliciesReply result;
+        for (const PolicyRecord& record : records) {
+          v1::PolicyInfo& info = *result.add_policies();
+          info = ToProto(record);
+          CUPEL_ASSIGN_OR_RETURN(
+              const uint64_t agent_count,
+              store_.CountAgentsWithPolicy(who.tenant, record.name));
+          info.set_agent_count(agent_count);
+        }
+        return result;
+      });
+}
+
+grpc::ServerWriteReactor<v1::PolicyChunk>* PoliciesService::Get(
+    grpc::CallbackServerContext* context, const v1::GetPolicyRequest* request) {
+  return new Getter(store_, pool_, log_, gate_.Admit(*context, Access::kRead),
+                    context->peer(), request->name());
+}
+
+}  // namespace cupel::verifier

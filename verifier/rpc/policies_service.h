@@ -1,0 +1,62 @@
+// Policies over gRPC: files come and go in pieces.
+#ifndef CUPEL_VERIFIER_RPC_POLICIES_SERVICE_H_
+#define CUPEL_VERIFIER_RPC_POLICIES_SERVICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/util/log.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "proto/cupel/v1/fleet.grpc.pb.h"
+#include "verifier/rpc/operator_gate.h"
+#include "verifier/session/worker_pool.h"
+#include "verifier/store/store.h"
+
+namespace cupel::verifier {
+
+// A policy file that a verifier can store: JSON as it is; a text allowlist as
+// the JSON that says the same, since only that is loaded later. Its warnings,
+// as text, are appended. Errors as from policy::LoadPolicyFile and
+// policy::ParseAllowlist.
+absl::StatusOr<std::vector<uint8_t>> CheckPolicyFile(
+    std::vector<uint8_t> file, const std::string& name,
+    std::vector<std::string>& warnings);
+
+// Thread-safe. What it refers to must outlive it, and the service the server.
+class PoliciesService final : public v1::Policies::CallbackService {
+ public:
+  PoliciesService(Store& store, OperatorGate& gate, WorkerPool& pool,
+                  Logger& log, size_t max_policy_size)
+      : store_(store),
+        gate_(gate),
+        pool_(pool),
+        log_(log),
+        max_policy_size_(max_policy_size) {}
+
+  grpc::ServerReadReactor<v1::PutPolicyRequest>* Put(
+      grpc::CallbackServerContext* context, v1::PutPolicyReply* reply) override;
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const v1::DeletePolicyRequest* request,
+                                   v1::DeletePolicyReply* reply) override;
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const v1::ListPoliciesRequest* request,
+                                 v1::ListPoliciesReply* reply) override;
+  grpc::ServerWriteReactor<v1::PolicyChunk>* Get(
+      grpc::CallbackServerContext* context,
+      const v1::GetPolicyRequest* request) override;
+
+ private:
+  Store& store_;
+  OperatorGate& gate_;
+  WorkerPool& pool_;
+  Logger& log_;
+  const size_t max_policy_size_;
+};
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_RPC_POLICIES_SERVICE_H_

@@ -1,0 +1,46 @@
+// A call with one message each way, answered by a pool's thread: nothing blocks
+// one of gRPC's.
+#ifndef CUPEL_VERIFIER_RPC_UNARY_H_
+#define CUPEL_VERIFIER_RPC_UNARY_H_
+
+#include <exception>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/util/log.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "verifier/rpc/status.h"
+#include "verifier/session/worker_pool.h"
+
+namespace cupel::verifier {
+
+// Runs `function`, which returns a StatusOr<Reply>, and answers with it. `call`
+// names it in the log and is of static storage. The pool must outlive the
+// server's calls.
+template <typename Reply, typename Function>
+grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context,
+                                   Reply* reply, absl::string_view call,
+                                   WorkerPool& pool, Logger& log,
+                                   Function function) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  pool.Post(context->peer(), [=, &log, function = std::move(function)]() {
+    // Whatever it throws, the peer gets an answer.
+    grpc::Status status(grpc::StatusCode::INTERNAL, "");
+    try {
+      absl::StatusOr<Reply> result = function();
+      if (result.ok()) *reply = *std::move(result);
+      status = ToGrpc(result.status(), call, log);
+    } catch (const std::exception& error) {
+      status = ToGrpc(absl::InternalError(error.what()), call, log);
+    }
+    reactor->Finish(status);
+  });
+  return reactor;
+}
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_RPC_UNARY_H_

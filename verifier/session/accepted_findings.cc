@@ -1,0 +1,72 @@
+#include "verifier/session/accepted_findings.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/appraisal/finding.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::appraisal::Appraisal;
+using ::cupel::appraisal::Finding;
+using ::cupel::appraisal::Proof;
+using ::cupel::appraisal::Severity;
+using ::cupel::appraisal::Verdict;
+
+// Each is about one entry, or one PCR, that the quote covers, and says what was
+// found there. A deny is not among them: it wins over every other rule.
+constexpr absl::string_view kAcceptable[] = {
+    "boot.pcr_mismatch",     "ima.boot_aggregate",
+    "ima.buffer_mismatch",   "ima.buffer_not_in_policy",
+    "ima.digest_mismatch",   "ima.digest_zero",
+    "ima.not_in_policy",     "ima.violation",
+    "pcr.changed_after_boot"};
+
+bool IsAccepted(const Finding& finding,
+                std::span<const AcceptedFinding> accepted,
+                const tpm::ClockInfo& clock_info) {
+  if (!IsAcceptable(finding.id)) return false;
+  // No PCR covers the path of a violation, whose record is all that there is of
+  // it. Anything else that nothing covers is hearsay.
+  if (!finding.authenticated && finding.id != "ima.violation") return false;
+  return std::ranges::any_of(accepted, [&](const AcceptedFinding& one) {
+    return one.id == finding.id && one.path == finding.path &&
+           one.found == finding.found &&
+           one.reset_count == clock_info.reset_count &&
+           one.restart_count == clock_info.restart_count;
+  });
+}
+
+}  // namespace
+
+bool IsAcceptable(absl::string_view id) {
+  return std::ranges::find(kAcceptable, id) != std::end(kAcceptable);
+}
+
+void ApplyAccepted(std::span<const AcceptedFinding> accepted,
+                   const tpm::ClockInfo& clock_info, Appraisal& appraisal) {
+  if (appraisal.verdict != Verdict::kFail || appraisal.findings_dropped > 0 ||
+      appraisal.proof != Proof::kQuote) {
+    return;
+  }
+  bool failed = false;
+  bool undecided = false;
+  bool any = false;
+  for (Finding& finding : appraisal.findings) {
+    if (finding.severity == Severity::kFailure &&
+        IsAccepted(finding, accepted, clock_info)) {
+      finding.severity = Severity::kNotice;
+      absl::StrAppend(&finding.detail, finding.detail.empty() ? "" : "; ",
+                      "accepted by an operator for this boot");
+      any = true;
+    }
+    failed |= finding.severity == Severity::kFailure;
+    undecided |= finding.severity == Severity::kUndecided;
+  }
+  // Without one that was accepted the verdict stands, findings or not.
+  if (!any || failed) return;
+  appraisal.verdict = undecided ? Verdict::kUndecided : Verdict::kPass;
+}
+
+}  // namespace cupel::verifier

@@ -1,0 +1,36 @@
+// What an operator has accepted, taken out of what an appraisal found.
+#ifndef CUPEL_VERIFIER_SESSION_ACCEPTED_FINDINGS_H_
+#define CUPEL_VERIFIER_SESSION_ACCEPTED_FINDINGS_H_
+
+#include <span>
+
+#include "common/appraisal/appraise.h"
+#include "common/tpm/attest.h"
+#include "verifier/store/store.h"
+
+namespace cupel::verifier {
+
+// Turns the failures that `accepted` names into notices, and the verdict into
+// what the others leave of it. A pure function.
+//
+// A finding is the accepted one only if id, path and what was found are the
+// same, in the boot of `clock_info` (both counts), and if a PCR covers it
+// (Finding::authenticated): so the same file with other content fails, as does
+// the same one after a reboot. Never accepted, whatever the record says: what
+// says that the quote or the list is not authentic ("quote.*",
+// "ima.history_lost", and everything else that names neither an entry nor a
+// PCR's value): accepting it would vouch for evidence that nobody knows.
+//
+// No other finding changes. Where findings were dropped for their number
+// nothing is accepted: one of those may be a failure. A pass is a pass only if
+// a verified quote explains the list (Proof::kQuote).
+void ApplyAccepted(std::span<const AcceptedFinding> accepted,
+                   const tpm::ClockInfo& clock_info,
+                   appraisal::Appraisal& appraisal);
+
+// True if an operator may accept findings with this id.
+bool IsAcceptable(absl::string_view id);
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_SESSION_ACCEPTED_FINDINGS_H_

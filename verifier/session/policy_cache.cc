@@ -1,0 +1,126 @@
+#include "verifier/session/policy_cache.h"
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/policy/policy_file.h"
+#include "common/util/escape.h"
+#include "common/util/status_context.h"
+#include "common/util/status_macros.h"
+
+namespace cupel::verifier {
+
+absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
+    absl::string_view tenant, const std::vector<std::string>& names) {
+  if (names.empty()) {
+    return absl::FailedPreconditionError(
+        "the agent has no policy: give it one with update");
+  }
+  // Without the files: with thousands of agents a policy's name is looked up
+  // far more often than its content changes.
+  absl::flat_hash_map<std::string, std::string> content_ids;
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<PolicyRecord> records,
+                         store_.ListPolicies(tenant));
+  for (const PolicyRecord& record : records) {
+    content_ids[record.name] = record.content_id;
+  }
+  const auto find_all = [&]() -> Compiled {
+    std::vector<std::string> key;
+    for (const std::string& name : names) {
+      const auto content_id = content_ids.find(name);
+      if (content_id == content_ids.end()) return nullptr;
+      key.push_back(content_id->second);
+    }
+    return FindCompiled(absl::StrJoin(key, ","));
+  };
+  if (Compiled found = find_all(); found != nullptr) return found;
+
+  const std::lock_guard<std::mutex> loading(loading_);
+  if (Compiled found = find_all(); found != nullptr) return found;
+  std::vector<policy::PolicyAssignment> assignments;
+  std::vector<std::string> key;
+  for (const std::string& name : names) {
+    Content content;
+    if (const auto id = content_ids.find(name); id != content_ids.end()) {
+      content = FindContent(id->second);
+    }
+    if (content == nullptr) {
+      CUPEL_ASSIGN_OR_RETURN(content, Load(tenant, name));
+    }
+    key.push_back(content->content_id);
+    assignments.push_back({std::move(content), /*allow_excludes=*/true});
+  }
+  auto compiled = policy::CompiledPolicy::Create(std::move(assignments));
+  CUPEL_RETURN_IF_ERROR(WithContext(compiled.status(), "policies"));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++compile_count_;
+  Forget();
+  compiled_[absl::StrJoin(key, ",")] = *compiled;
+  return *std::move(compiled);
+}
+
+absl::StatusOr<PolicyCache::Content> PolicyCache::Load(
+    absl::string_view tenant, const std::string& name) {
+  auto record = store_.GetPolicy(tenant, name);
+  if (absl::IsNotFound(record.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("policy \"", EscapeForDisplay(name),
+                     "\" is missing: add it, or take it from the agent"));
+  }
+  CUPEL_RETURN_IF_ERROR(record.status());
+  if (policy::PolicyContentId(record->file) != record->content_id) {
+    return absl::DataLossError(
+        absl::StrCat("policy \"", EscapeForDisplay(name),
+                     "\": the store's file is not what was put there"));
+  }
+  // Another name, or another tenant, may have had the same content.
+  if (Content known = FindContent(record->content_id); known != nullptr) {
+    return known;
+  }
+  policy::PolicyFileOptions options;
+  options.origin = name;
+  CUPEL_ASSIGN_OR_RETURN(
+      policy::RuntimePolicy loaded,
+      policy::LoadPolicyFile(std::move(record->file), options));
+  Content content =
+      std::make_shared<const policy::RuntimePolicy>(std::move(loaded));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++load_count_;
+  contents_[content->content_id] = content;
+  return content;
+}
+
+PolicyCache::Content PolicyCache::FindContent(const std::string& content_id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = contents_.find(content_id);
+  return found == contents_.end() ? nullptr : found->second.lock();
+}
+
+PolicyCache::Compiled PolicyCache::FindCompiled(const std::string& key) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = compiled_.find(key);
+  return found == compiled_.end() ? nullptr : found->second.lock();
+}
+
+// Under mutex_: drops what nobody uses any more.
+void PolicyCache::Forget() {
+  absl::erase_if(contents_,
+                 [](const auto& one) { return one.second.expired(); });
+  absl::erase_if(compiled_,
+                 [](const auto& one) { return one.second.expired(); });
+}
+
+uint64_t PolicyCache::load_count() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return load_count_;
+}
+
+uint64_t PolicyCache::compile_count() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return compile_count_;
+}
+
+}  // namespace cupel::verifier

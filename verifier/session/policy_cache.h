@@ -1,0 +1,67 @@
+// Policies as sessions need them: compiled once a combination, shared by all
+// agents that use it.
+#ifndef CUPEL_VERIFIER_SESSION_POLICY_CACHE_H_
+#define CUPEL_VERIFIER_SESSION_POLICY_CACHE_H_
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/policy/compiled_policy.h"
+#include "common/policy/runtime_policy.h"
+#include "verifier/store/store.h"
+
+namespace cupel::verifier {
+
+// Names are looked up in the store each time; what they stand for is kept by
+// content for as long as somebody uses it. Thread-safe; Get may block for the
+// store and, where a combination is new, for the time of its compilation.
+class PolicyCache {
+ public:
+  // `store` must outlive it.
+  explicit PolicyCache(Store& store) : store_(store) {}
+
+  // The policies `names` of `tenant`, in their order, as they are now.
+  //
+  // Errors, and never a policy that lacks one of them: kFailedPrecondition
+  // without any name, or if a name is missing (it is named); kInvalidArgument
+  // if a file does not load or their patterns don't compile; kDataLoss if the
+  // store's file is not the content that it is said to be; and the store's.
+  absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
+      absl::string_view tenant, const std::vector<std::string>& names);
+
+  // Files loaded and combinations compiled since the start.
+  uint64_t load_count() const;
+  uint64_t compile_count() const;
+
+ private:
+  using Content = std::shared_ptr<const policy::RuntimePolicy>;
+  using Compiled = std::shared_ptr<const policy::CompiledPolicy>;
+
+  // Under loading_.
+  absl::StatusOr<Content> Load(absl::string_view tenant,
+                               const std::string& name);
+  Content FindContent(const std::string& content_id);
+  Compiled FindCompiled(const std::string& key);
+  void Forget();
+
+  Store& store_;
+  // Held while one thread loads: the others then find what they wait for.
+  std::mutex loading_;
+  mutable std::mutex mutex_;  // guards all below; never held for long
+  absl::flat_hash_map<std::string, std::weak_ptr<const policy::RuntimePolicy>>
+      contents_;
+  absl::flat_hash_map<std::string, std::weak_ptr<const policy::CompiledPolicy>>
+      compiled_;
+  uint64_t load_count_ = 0;
+  uint64_t compile_count_ = 0;
+};
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_SESSION_POLICY_CACHE_H_

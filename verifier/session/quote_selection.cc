@@ -1,0 +1,173 @@
+#include "verifier/session/quote_selection.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/string_view.h"
+#include "common/crypto/pcr.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::crypto::HashAlgorithm;
+
+constexpr uint32_t kBootPcrs = 0x3ff;
+constexpr uint32_t kListPcr = uint32_t{1} << ima::kImaPcr;
+
+bool Contains(const std::vector<HashAlgorithm>& banks, HashAlgorithm bank) {
+  return std::ranges::find(banks, bank) != banks.end();
+}
+
+// 0 for what is as weak as SHA-1.
+size_t StrengthOf(HashAlgorithm bank, const appraisal::Reference& reference) {
+  if (bank == HashAlgorithm::kSha1 ||
+      Contains(reference.padded_sha1_banks, bank)) {
+    return 0;
+  }
+  return crypto::DigestSize(bank);
+}
+
+// Those of the last quotes that passed.
+std::vector<HashAlgorithm> ProvenBanks(const appraisal::Progress& progress) {
+  std::vector<HashAlgorithm> banks = progress.boot_pcrs.banks();
+  if (progress.replayer.has_value()) {
+    for (const ima::Bank& bank : progress.replayer->banks()) {
+      if (!Contains(banks, bank.algorithm)) banks.push_back(bank.algorithm);
+    }
+  }
+  return banks;
+}
+
+HashAlgorithm StrongestBank(const std::vector<HashAlgorithm>& shown,
+                            const appraisal::Reference& reference) {
+  std::optional<HashAlgorithm> strongest;
+  for (const HashAlgorithm bank : shown) {
+    if (!crypto::IsReplayBank(bank)) continue;
+    if (StrengthOf(bank, reference) == 0 && !reference.allow_sha1_bank) {
+      continue;
+    }
+    if (!strongest.has_value() ||
+        StrengthOf(bank, reference) > StrengthOf(*strongest, reference)) {
+      strongest = bank;
+    }
+  }
+  return strongest.value_or(HashAlgorithm::kSha256);
+}
+
+class Builder {
+ public:
+  void Add(HashAlgorithm bank, uint32_t mask) {
+    const auto found =
+        std::ranges::find(banks_, bank, &tpm::BankSelection::bank);
+    if (found != banks_.end()) {
+      found->mask |= mask;
+    } else {
+      banks_.push_back({bank, mask});
+    }
+  }
+  tpm::PcrSelection Build() && {
+    // Each bank is there once and is one of a TPM's: see their sources.
+    return tpm::PcrSelection::Create(std::move(banks_)).value();
+  }
+
+ private:
+  std::vector<tpm::BankSelection> banks_;
+};
+
+void AddRule(const policy::BootRule& rule, HashAlgorithm main_bank,
+             bool allow_sha1, Builder& builder) {
+  if (const auto* pinned = std::get_if<policy::PinnedBoot>(&rule)) {
+    const HashAlgorithm bank = pinned->composite.algorithm();
+    if (bank != HashAlgorithm::kSha1 || allow_sha1) {
+      builder.Add(bank, kBootPcrs);
+    }
+    return;
+  }
+  const auto* pcrs = std::get_if<policy::StaticPcrs>(&rule);
+  if (pcrs == nullptr) return;
+  uint32_t with_values = 0;
+  for (const auto& [pcr, values] : pcrs->values) {
+    if (values.empty()) continue;
+    // Where the main bank will do, no other one is needed.
+    const bool in_main = std::ranges::any_of(values, [&](const auto& value) {
+      return value.algorithm() == main_bank;
+    });
+    with_values |= uint32_t{1} << pcr;
+    if (in_main) {
+      builder.Add(main_bank, uint32_t{1} << pcr);
+      continue;
+    }
+    for (const crypto::Digest& value : values) {
+      if (value.algorithm() == HashAlgorithm::kSha1 && !allow_sha1) continue;
+      builder.Add(value.algorithm(), uint32_t{1} << pcr);
+    }
+  }
+  builder.Add(main_bank, pcrs->mask & ~with_values & tpm::kAllPcrs);
+}
+
+}  // namespace
+
+bool SelectionNeeds::Learn(std::span<const appraisal::Finding> findings) {
+  bool learned = false;
+  for (const appraisal::Finding& finding : findings) {
+    if (finding.id == "ima.pcr_not_quoted" && finding.pcr.has_value() &&
+        *finding.pcr < tpm::kPcrCount && (pcrs >> *finding.pcr & 1) == 0) {
+      pcrs |= uint32_t{1} << *finding.pcr;
+      learned = true;
+    }
+    if (finding.id == "ima.boot_aggregate_unproven") {
+      // "sha1:" and the digest.
+      const absl::string_view found = finding.found;
+      const auto bank =
+          crypto::HashAlgorithmFromName(found.substr(0, found.find(':')));
+      if (bank.has_value() && crypto::IsReplayBank(*bank) &&
+          !Contains(boot_banks, *bank)) {
+        boot_banks.push_back(*bank);
+        learned = true;
+      }
+    }
+  }
+  return learned;
+}
+
+tpm::PcrSelection SelectPcrs(const appraisal::Reference& reference,
+                             const appraisal::Progress& progress,
+                             const SelectionHints& hints,
+                             const SelectionNeeds& needs) {
+  std::vector<HashAlgorithm> shown = ProvenBanks(progress);
+  for (const HashAlgorithm bank : hints.banks) {
+    if (!Contains(shown, bank)) shown.push_back(bank);
+  }
+  uint32_t list_pcrs = kListPcr | needs.pcrs;
+  for (const uint32_t pcr : hints.list_pcrs) {
+    if (pcr < tpm::kPcrCount) list_pcrs |= uint32_t{1} << pcr;
+  }
+  if (progress.replayer.has_value()) {
+    list_pcrs |=
+        static_cast<uint32_t>(progress.replayer->extended_pcrs().to_ulong());
+  }
+  Builder builder;
+  const HashAlgorithm main_bank = StrongestBank(shown, reference);
+  builder.Add(main_bank, kBootPcrs | list_pcrs);
+  AddRule(reference.boot_rule, main_bank, reference.allow_sha1_bank, builder);
+  for (const HashAlgorithm bank : needs.boot_banks) {
+    if (Contains(shown, bank)) builder.Add(bank, kBootPcrs);
+  }
+  return std::move(builder).Build();
+}
+
+std::vector<ima::Bank> ReplayBanks(const tpm::PcrSelection& selection,
+                                   const appraisal::Reference& reference) {
+  std::vector<ima::Bank> banks;
+  for (const tpm::BankSelection& bank : selection.banks()) {
+    if (!bank.Has(ima::kImaPcr) || !crypto::IsReplayBank(bank.bank)) continue;
+    banks.push_back({bank.bank, Contains(reference.padded_sha1_banks, bank.bank)
+                                    ? ima::BankFill::kPaddedSha1
+                                    : ima::BankFill::kOwnHash});
+  }
+  return banks;
+}
+
+}  // namespace cupel::verifier

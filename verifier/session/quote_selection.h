@@ -1,0 +1,56 @@
+// Which PCRs an agent's next quote has to cover.
+#ifndef CUPEL_VERIFIER_SESSION_QUOTE_SELECTION_H_
+#define CUPEL_VERIFIER_SESSION_QUOTE_SELECTION_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "common/appraisal/appraise.h"
+#include "common/appraisal/finding.h"
+#include "common/ima/replay.h"
+#include "common/policy/boot_rule.h"
+#include "common/tpm/pcr_selection.h"
+
+namespace cupel::verifier {
+
+// What the agent says of itself: it may add to a selection, and never take
+// anything away [A35].
+struct SelectionHints {
+  std::vector<crypto::HashAlgorithm> banks;
+  std::vector<uint32_t> list_pcrs;
+};
+
+// What earlier appraisals on this stream could not do for want of PCRs.
+struct SelectionNeeds {
+  uint32_t pcrs = 0;  // bit n: the list extends PCR n
+  // Of boot_aggregate, if it is of another bank than the quoted one.
+  std::vector<crypto::HashAlgorithm> boot_banks;
+
+  // Adds what `findings` ask for; true if that is anything new.
+  bool Learn(std::span<const appraisal::Finding> findings);
+};
+
+// PCR 0 to 9, PCR 10 and every PCR that the list is known to extend, in the
+// strongest bank that the agent has shown, by `progress` or by its hints: one
+// that an earlier quote has proven is never replaced by a weaker one. After it
+// the PCRs that `rule` needs in other banks, and PCR 0 to 9 of the banks of
+// boot_aggregate as far as the agent is known to have them (a TPM signs an
+// empty selection for a bank that is not allocated).
+//
+// A bank that the kernel fills with padded SHA-1 digests counts as SHA-1, and
+// SHA-1 is asked for only where `reference` allows it and nothing better was
+// shown. Without any of these it is the SHA-256 bank.
+tpm::PcrSelection SelectPcrs(const appraisal::Reference& reference,
+                             const appraisal::Progress& progress,
+                             const SelectionHints& hints,
+                             const SelectionNeeds& needs);
+
+// The banks in which an appraisal of a quote of `selection` replays the list.
+std::vector<ima::Bank> ReplayBanks(const tpm::PcrSelection& selection,
+                                   const appraisal::Reference& reference);
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_SESSION_QUOTE_SELECTION_H_

@@ -1,0 +1,824 @@
+#include "verifier/session/session.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/policy/boot_rule.h"
+#include "common/tpm/attest.h"
+#include "common/tpm/boot_counters.h"
+#include "common/tpm/public_area.h"
+#include "common/util/bytes.h"
+#include "common/util/escape.h"
+#include "common/util/status_macros.h"
+#include "verifier/session/boot_setting.h"
+#include "verifier/session/qualifying_data.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::appraisal::Appraisal;
+using ::cupel::appraisal::Finding;
+using ::cupel::appraisal::Severity;
+using ::cupel::appraisal::Verdict;
+
+// For how long an answer to a challenge may be on its way after that was
+// replaced (docs/protocol.md, 2).
+constexpr absl::Duration kReplacedFor = absl::Seconds(2);
+constexpr absl::Duration kWriteAgainAfter = absl::Seconds(1);
+// Findings that a record keeps, and ids that the agent is told.
+constexpr size_t kMaxRecordedFindings = 1000;
+constexpr size_t kMaxToldFindings = 10;
+
+// The same for an id that nobody knows, one that nobody has added and one that
+// was stopped: who has shown nothing learns nothing [A35].
+constexpr char kNotServed[] =
+    "this agent is not attested here: it is not enrolled, was not added yet, "
+    "or was stopped";
+
+bool IsServed(AgentState state) {
+  return state == AgentState::kPending || state == AgentState::kTrusted ||
+         state == AgentState::kFailed;
+}
+
+bool IsSame(const Finding& a, const Finding& b) {
+  return a.id == b.id && a.path == b.path && a.found == b.found &&
+         a.pcr == b.pcr;
+}
+
+// Failures, and behind them what else was found.
+std::vector<Finding> FailuresFirst(const std::vector<Finding>& findings) {
+  std::vector<Finding> sorted = findings;
+  std::ranges::stable_sort(sorted, [](const Finding& a, const Finding& b) {
+    return a.severity > b.severity;
+  });
+  return sorted;
+}
+
+// `found` now, and what an agent that had failed was on record for: a later,
+// lesser failure doesn't replace it [A31].
+std::vector<Finding> Merge(const std::vector<Finding>& found,
+                           const std::vector<Finding>& on_record) {
+  std::vector<Finding> merged = FailuresFirst(found);
+  for (const Finding& old : on_record) {
+    if (old.severity != Severity::kFailure) continue;
+    const bool known = std::ranges::any_of(
+        found, [&](const Finding& now) { return IsSame(now, old); });
+    if (!known) merged.push_back(old);
+  }
+  merged = FailuresFirst(merged);
+  if (merged.size() > kMaxRecordedFindings) merged.resize(kMaxRecordedFindings);
+  return merged;
+}
+
+std::string ReasonOf(const Appraisal& appraisal) {
+  Severity wanted = Severity::kNotice;
+  if (appraisal.verdict == Verdict::kFail) wanted = Severity::kFailure;
+  if (appraisal.verdict == Verdict::kUndecided) wanted = Severity::kUndecided;
+  std::set<absl::string_view> ids;
+  const Finding* first = nullptr;
+  size_t count = 0;
+  for (const Finding& finding : appraisal.findings) {
+    if (finding.severity != wanted) continue;
+    if (first == nullptr) first = &finding;
+    ids.insert(finding.id);
+    ++count;
+  }
+  if (appraisal.verdict == Verdict::kPass) {
+    return absl::StrCat("passed", ids.empty() ? "" : ": ",
+                        absl::StrJoin(ids, ", "));
+  }
+  if (first == nullptr) return "no reason was given";
+  std::string reason(first->id);
+  if (!first->path.empty()) {
+    absl::StrAppend(&reason, " ", EscapeForDisplay(first->path));
+  } else if (!first->detail.empty()) {
+    absl::StrAppend(&reason, ": ", EscapeForDisplay(first->detail));
+  }
+  count += static_cast<size_t>(appraisal.findings_dropped);
+  if (count > 1) absl::StrAppend(&reason, " (and ", count - 1, " more)");
+  return reason;
+}
+
+}  // namespace
+
+Session::Session(SessionOptions options, const Surroundings& surroundings,
+                 std::unique_ptr<SessionTable::Ticket> ticket,
+                 std::vector<std::vector<uint8_t>> certificates, absl::Time now)
+    : options_(std::move(options)),
+      store_(surroundings.store),
+      policies_(surroundings.policies),
+      output_(surroundings.output),
+      ticket_(std::move(ticket)),
+      certificates_(std::move(certificates)),
+      deadline_(now + options_.hello_timeout) {
+  Reschedule();
+}
+
+absl::Duration Session::interval() const {
+  return record_.has_value()
+             ? record_->settings.interval.value_or(options_.interval)
+             : options_.interval;
+}
+
+// --- Hello.
+
+void Session::OnHello(const HelloMessage& hello, absl::Time now) {
+  if (!IsOpen()) return;
+  if (phase_ != Phase::kHello) {
+    return Refuse("a second Hello", options_.retry_after);
+  }
+  if (hello.protocol_version != kProtocolVersion) {
+    return Refuse(
+        absl::StrCat("protocol version ", hello.protocol_version,
+                     " is not spoken here: ", kProtocolVersion, " is"),
+        options_.retry_after);
+  }
+  if (const absl::Status named = ticket_->Name(hello.agent_id); !named.ok()) {
+    return Refuse(named.message(), options_.retry_soon);
+  }
+  auto record = store_.FindAgent(hello.agent_id);
+  if (!record.ok() && !absl::IsNotFound(record.status())) {
+    return RefuseForStore(record.status());
+  }
+  if (!record.ok() || !CheckServed(*record).ok()) {
+    return Refuse(kNotServed, options_.retry_after);
+  }
+  TakeRecord(*std::move(record));
+  hints_ = {.banks = hello.banks, .list_pcrs = hello.list_pcrs};
+  byte_order_ = hello.big_endian ? ByteOrder::kBig : ByteOrder::kLittle;
+  if (const absl::Status key = LoadKey(); !key.ok()) {
+    return Refuse(key.message(), options_.retry_after);
+  }
+  phase_ = Phase::kUnproven;
+  Arm(/*at_once=*/true, now, now + interval());
+  Reschedule();
+}
+
+absl::Status Session::CheckServed(const AgentRecord& record) const {
+  if (record.tenant.empty() || !record.enrollment.has_value() ||
+      !IsServed(record.state)) {
+    return absl::FailedPreconditionError(kNotServed);
+  }
+  return absl::OkStatus();
+}
+
+void Session::TakeRecord(AgentRecord record) {
+  record_ = std::move(record);
+  const AgentSettings& settings = record_->settings;
+  std::shared_ptr<const policy::CompiledPolicy> policy;
+  if (policy_epoch_ == record_->policy_epoch) policy = reference_.policy;
+  reference_ = {};
+  reference_.policy = std::move(policy);
+  reference_.lab = settings.lab;
+  reference_.allow_sha1_bank = settings.allow_sha1_bank;
+  reference_.tolerate_violations = settings.tolerate_violations;
+  for (const std::string& name : settings.padded_sha1_banks) {
+    // A bank that nobody knows is none that could be replayed.
+    if (const auto bank = crypto::HashAlgorithmFromName(name)) {
+      reference_.padded_sha1_banks.push_back(*bank);
+    }
+  }
+  auto rule = BootRuleOf(settings.boot, record_->pinned_boot_composite);
+  boot_problem_ = rule.ok() ? "" : std::string(rule.status().message());
+  reference_.boot_rule = rule.ok() ? *std::move(rule) : policy::AnyBoot{};
+}
+
+absl::Status Session::LoadKey() {
+  const Enrollment& enrollment = *record_->enrollment;
+  if (enrollment.ek_name.empty()) {
+    return absl::FailedPreconditionError(
+        "the enrolment has no Name of an EK: enrol again");
+  }
+  CUPEL_ASSIGN_OR_RETURN(const tpm::PublicArea area,
+                         tpm::ParsePublicArea(enrollment.ak_public));
+  CUPEL_ASSIGN_OR_RETURN(tpm::AttestationKey key,
+                         tpm::AttestationKey::FromPublicArea(area));
+  ak_ = std::make_shared<const tpm::AttestationKey>(std::move(key));
+  return absl::OkStatus();
+}
+
+absl::Status Session::LoadPolicy() {
+  if (reference_.policy != nullptr && policy_epoch_ == record_->policy_epoch) {
+    return absl::OkStatus();
+  }
+  reference_.policy = nullptr;
+  CUPEL_ASSIGN_OR_RETURN(
+      reference_.policy,
+      policies_.Get(record_->tenant, record_->settings.policies));
+  policy_epoch_ = record_->policy_epoch;
+  return absl::OkStatus();
+}
+
+// --- Challenges.
+
+void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
+  arm_at_.reset();
+  Challenge challenge;
+  challenge.nonce.resize(kNonceSize);
+  if (RAND_bytes(challenge.nonce.data(), static_cast<int>(kNonceSize)) != 1) {
+    return Refuse("the verifier has no random numbers", options_.retry_after);
+  }
+  challenge.selection =
+      SelectPcrs(reference_, record_->progress, hints_, needs_);
+  challenge.armed_at = now;
+  challenge.answer_by = answer_by;
+  challenge.now = at_once;
+  ChallengeMessage message;
+  message.nonce = challenge.nonce;
+  message.certificate_sha256 = certificates_.front();
+  message.selection = challenge.selection;
+  message.answer_within = answer_by - now;
+  message.now = at_once;
+  message.least_interval = options_.least_interval;
+  armed_ = std::move(challenge);
+  output_.SendChallenge(message);
+}
+
+void Session::ArmNext(absl::Time now) {
+  const absl::Time at = last_quote_ + options_.least_interval;
+  if (at > now) {
+    arm_at_ = at;
+    return;
+  }
+  const bool at_once = std::exchange(want_now_, false);
+  Arm(at_once, now, now + interval());
+}
+
+void Session::ReplaceChallenge(bool at_once, absl::Time now,
+                               absl::Time answer_by) {
+  replaced_ = std::exchange(armed_, std::nullopt);
+  if (replaced_.has_value()) {
+    replaced_until_ = std::min(replaced_->answer_by, now + kReplacedFor);
+  }
+  Arm(at_once, now, answer_by);
+}
+
+absl::StatusOr<Session::Challenge> Session::TakeChallenge(
+    const std::vector<uint8_t>& nonce, absl::Time now) {
+  const bool answers_replaced = replaced_.has_value() &&
+                                replaced_->nonce == nonce &&
+                                now <= replaced_until_;
+  const bool answers_armed = armed_.has_value() && armed_->nonce == nonce;
+  if (!answers_replaced && !answers_armed) {
+    return absl::InvalidArgumentError("the quote answers no open challenge");
+  }
+  // Whoever asked for a quote at once still waits for one that began after.
+  if (answers_replaced && armed_.has_value() && armed_->now) want_now_ = true;
+  Challenge challenge =
+      answers_armed ? *std::move(armed_) : *std::move(replaced_);
+  armed_.reset();
+  replaced_.reset();
+  if (now > challenge.answer_by) {
+    return absl::DeadlineExceededError("the quote came too late");
+  }
+  return challenge;
+}
+
+// --- The quote.
+
+void Session::OnQuote(QuoteMessage quote, absl::Time now) {
+  if (!IsOpen()) return;
+  if (phase_ != Phase::kUnproven && phase_ != Phase::kIdle) {
+    return Refuse("a quote at a time when none is due", options_.retry_after);
+  }
+  if (quote.size() > kMaxQuoteSize) {
+    return Refuse(absl::StrCat("a quote of ", quote.size(), " bytes, limit ",
+                               kMaxQuoteSize),
+                  options_.retry_after);
+  }
+  const absl::StatusOr<Challenge> challenge = TakeChallenge(quote.nonce, now);
+  if (!challenge.ok()) {
+    return Refuse(challenge.status().message(), options_.retry_soon);
+  }
+  std::vector<uint8_t> qualifying_data;
+  const auto verified = Verify(quote, *challenge, qualifying_data);
+  if (!verified.ok()) {
+    return Refuse(verified.status().message(), options_.retry_after);
+  }
+  last_quote_ = now;
+  if (!proven_ && !Prove(now)) return;
+  BeginList(std::move(quote), *verified, std::move(qualifying_data), *challenge,
+            now);
+  Reschedule();
+}
+
+absl::StatusOr<tpm::VerifiedQuote> Session::Verify(
+    const QuoteMessage& quote, const Challenge& challenge,
+    std::vector<uint8_t>& qualifying_data) const {
+  // Certificates change under a connection, so there are several right answers;
+  // one that is none of them is compared with the one that was sent.
+  qualifying_data =
+      QuoteQualifyingData(challenge.nonce, record_->id, certificates_.front());
+  const auto attest = tpm::ParseAttest(quote.attest);
+  for (const std::vector<uint8_t>& certificate : certificates_) {
+    std::vector<uint8_t> candidate =
+        QuoteQualifyingData(challenge.nonce, record_->id, certificate);
+    if (attest.ok() && attest->extra_data == candidate) {
+      qualifying_data = std::move(candidate);
+      break;
+    }
+  }
+  tpm::QuoteExpectation expectation;
+  expectation.qualifying_data = qualifying_data;
+  expectation.selection = &challenge.selection;
+  expectation.values = &quote.pcrs;
+  expectation.ek_name = record_->enrollment->ek_name;
+  CUPEL_ASSIGN_OR_RETURN(
+      tpm::QuoteOutcome outcome,
+      tpm::VerifyQuote(*ak_, quote.attest, quote.signature, expectation));
+  if (const auto* rejected = std::get_if<tpm::RejectedQuote>(&outcome)) {
+    const tpm::FailedCheck& failed = rejected->failures.front();
+    return absl::PermissionDeniedError(
+        absl::StrCat(tpm::QuoteCheckId(failed.check), ": ",
+                     EscapeForDisplay(failed.detail)));
+  }
+  tpm::VerifiedQuote& verified = std::get<tpm::VerifiedQuote>(outcome);
+  if (!verified.unchecked().empty()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(tpm::QuoteCheckId(verified.unchecked().front()),
+                     ": could not be checked"));
+  }
+  return std::move(verified);
+}
+
+bool Session::Prove(absl::Time now) {
+  auto record = store_.ClaimAgent(record_->id, options_.owner);
+  if (!record.ok()) {
+    if (absl::IsNotFound(record.status())) {
+      Refuse(kNotServed, options_.retry_after);
+    } else {
+      RefuseForStore(record.status());
+    }
+    return false;
+  }
+  // The record may be another one than that which the quote was checked by.
+  if (!CheckServed(*record).ok() ||
+      record->enrollment->ak_public != record_->enrollment->ak_public ||
+      record->enrollment->ek_name != record_->enrollment->ek_name) {
+    Refuse("the agent was changed meanwhile", options_.retry_soon);
+    return false;
+  }
+  TakeRecord(*std::move(record));
+  proven_ = true;
+  const SessionTable::Proof proof = ticket_->Prove(AsText(ak_->name()), now);
+  return !proof.clone_suspected || RecordCloneSuspicion();
+}
+
+bool Session::RecordCloneSuspicion() {
+  Finding finding = appraisal::MakeFinding(
+      "tpm.clone_suspected", Severity::kFailure,
+      "streams with this attestation key displace one another again and "
+      "again: two machines use one TPM's state");
+  VerdictWrite write = UnchangedWrite(finding.id);
+  write.findings = Merge({finding}, record_->findings);
+  if (record_->state != AgentState::kFailed) {
+    write.state = AgentState::kFailed;
+    write.valid_until.reset();
+  }
+  auto record = store_.RecordVerdict(write);
+  if (!record.ok()) {
+    // It will be seen again: nothing is trusted meanwhile.
+    RefuseForStore(record.status());
+    return false;
+  }
+  TakeRecord(*std::move(record));
+  return true;
+}
+
+bool Session::MayResume(const tpm::VerifiedQuote& quote) const {
+  const appraisal::Progress& progress = record_->progress;
+  if (whole_list_next_ || progress.key.empty() ||
+      !progress.replayer.has_value() || !progress.clock_info.has_value()) {
+    return false;
+  }
+  const tpm::CounterComparison counters =
+      tpm::CompareCounters(*progress.clock_info, quote.attest().clock_info);
+  return counters.relation == tpm::BootRelation::kSameBoot &&
+         progress.key ==
+             appraisal::ProgressKey(ak_->name(), reference_,
+                                    ReplayBanks(quote.selection(), reference_));
+}
+
+// What was trusted was another boot: this one has to show its list first.
+bool Session::WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote) {
+  const std::optional<tpm::ClockInfo>& before = record_->progress.clock_info;
+  if (record_->state != AgentState::kTrusted || !before.has_value() ||
+      tpm::CompareCounters(*before, quote.attest().clock_info).relation !=
+          tpm::BootRelation::kNewBoot) {
+    return true;
+  }
+  VerdictWrite write = UnchangedWrite("a new boot, not judged yet");
+  write.state = AgentState::kPending;
+  auto record = store_.RecordVerdict(write);
+  if (!record.ok()) {
+    RefuseForStore(record.status());
+    return false;
+  }
+  TakeRecord(*std::move(record));
+  return true;
+}
+
+void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
+                        std::vector<uint8_t> qualifying_data,
+                        const Challenge& challenge, absl::Time now) {
+  if (const absl::Status policy = LoadPolicy(); !policy.ok()) {
+    if (absl::IsUnavailable(policy)) return RefuseForStore(policy);
+    // Without its policy nothing can be said of the agent, and nothing is.
+    RecordReason(policy.message());
+    return Refuse(policy.message(), options_.retry_after);
+  }
+  if (!WithdrawTrustOfOldBoot(verified)) return;
+  const ListRequestMessage wanted =
+      MayResume(verified) ? ListRequestMessage{record_->progress.entry_count,
+                                               record_->progress.byte_offset}
+                          : ListRequestMessage{};
+  // Settings may have changed since the challenge: PCRs that were not asked for
+  // are no fault of the agent's.
+  discard_ = challenge.selection !=
+             SelectPcrs(reference_, record_->progress, hints_, needs_);
+  if (phase_ == Phase::kUnproven) {
+    told_ = wanted;
+    output_.SendListRequest(told_);
+  } else if (told_.first_entry != 0 &&
+             told_.first_entry != wanted.first_entry) {
+    // The agent sends from where it was told, at once. What can't be judged
+    // from there (another boot, another policy) is waited for and asked anew.
+    discard_ = true;
+  }
+  phase_ = Phase::kCollecting;
+  list_size_ = 0;
+  list_deadline_ = now + options_.list_timeout;
+  chunk_deadline_ = now + options_.chunk_timeout;
+
+  job_ = AppraisalJob{};
+  job_.id = ++last_job_id_;
+  job_.first_entry = told_.first_entry;
+  job_.byte_order = byte_order_;
+  job_.attest = std::move(quote.attest);
+  job_.signature = std::move(quote.signature);
+  job_.pcrs = verified.values();
+  job_.ak = ak_;
+  job_.qualifying_data = std::move(qualifying_data);
+  job_.selection = challenge.selection;
+  job_.ek_name = record_->enrollment->ek_name;
+  job_.reference = reference_;
+  job_.boot_problem = boot_problem_;
+  job_.progress = record_->progress;
+  job_.clock_info = verified.attest().clock_info;
+  // A machine that boots does not keep its connections [A27].
+  job_.reset_in_stream =
+      stream_clock_.has_value() &&
+      stream_clock_->reset_count != job_.clock_info.reset_count;
+  job_.accepted = record_->accepted;
+  evidence_policy_epoch_ = record_->policy_epoch;
+  const auto composite = policy::ComputeBootComposite(
+      challenge.selection.banks().front().bank,
+      [&](crypto::HashAlgorithm bank,
+          uint32_t pcr) -> std::optional<crypto::Digest> {
+        const crypto::Digest* value = verified.values().Find(bank, pcr);
+        return value == nullptr ? std::nullopt : std::optional(*value);
+      });
+  boot_composite_ = composite.has_value() ? composite->Hex() : "";
+}
+
+// --- The list.
+
+void Session::OnChunk(ChunkMessage chunk, absl::Time now) {
+  if (!IsOpen()) return;
+  if (phase_ != Phase::kCollecting) {
+    return Refuse("a piece of a list at a time when none is due",
+                  options_.retry_after);
+  }
+  if (chunk.data.size() > kMaxChunkSize) {
+    return Refuse(absl::StrCat("a piece of ", chunk.data.size(),
+                               " bytes, limit ", kMaxChunkSize),
+                  options_.retry_after);
+  }
+  if (chunk.data.empty() && !chunk.last) {
+    return Refuse("an empty piece of a list", options_.retry_after);
+  }
+  if (now > list_deadline_ || now > chunk_deadline_) {
+    return Refuse("the list took too long", options_.retry_after);
+  }
+  if (chunk.data.size() > options_.max_list_size - list_size_) {
+    return Refuse(
+        absl::StrCat("a list of more than ", options_.max_list_size, " bytes"),
+        options_.retry_after);
+  }
+  chunk_deadline_ = now + options_.chunk_timeout;
+  list_size_ += chunk.data.size();
+  if (!discard_) Append(job_.list, chunk.data);
+  if (chunk.last && discard_) {
+    job_ = AppraisalJob{};
+    whole_list_next_ = true;
+    want_now_ = true;
+    verdict_findings_.clear();
+    FinishRound(/*pending_count=*/0, now);
+  } else if (chunk.last) {
+    phase_ = Phase::kAppraising;
+    stream_clock_ = job_.clock_info;
+    output_.PostAppraisal(std::move(job_));
+    job_ = AppraisalJob{};
+  }
+  Reschedule();
+}
+
+// --- The verdict.
+
+void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
+  if (phase_ != Phase::kAppraising || outcome.job_id != last_job_id_) return;
+  verdict_findings_.clear();
+  if (!outcome.appraisal.ok()) {
+    // Could not decide: no evidence, for nothing and against nobody [A17].
+    RecordReason(outcome.appraisal.status().message());
+    whole_list_next_ = true;
+    FinishRound(/*pending_count=*/0, now);
+    return Reschedule();
+  }
+  const Appraisal& appraisal = *outcome.appraisal;
+  pending_count_ = appraisal.counts.pending;
+  for (const Finding& finding : FailuresFirst(appraisal.findings)) {
+    if (finding.severity == Severity::kNotice ||
+        verdict_findings_.size() >= kMaxToldFindings) {
+      break;
+    }
+    verdict_findings_.emplace_back(finding.id);
+  }
+  // A piece that makes no sense may not be the piece that was meant.
+  whole_list_next_ =
+      std::ranges::any_of(appraisal.findings, [&](const Finding& finding) {
+        return finding.id == "ima.list_start" ||
+               (finding.id == "ima.list_malformed" && told_.first_entry != 0);
+      });
+  if (needs_.Learn(appraisal.findings) || whole_list_next_) want_now_ = true;
+  if (appraisal.verdict == Verdict::kUndecided) {
+    RecordReason(ReasonOf(appraisal));
+    FinishRound(pending_count_, now);
+    return Reschedule();
+  }
+  write_ = WriteFor(appraisal);
+  write_until_ = now + options_.write_timeout;
+  Record(now);
+  Reschedule();
+}
+
+VerdictWrite Session::UnchangedWrite(absl::string_view reason) const {
+  return {.id = record_->id,
+          .owner_epoch = record_->owner_epoch,
+          .policy_epoch = record_->policy_epoch,
+          .state = std::nullopt,
+          .reason = std::string(reason),
+          .valid_until = record_->valid_until,
+          .findings = record_->findings,
+          .counts = record_->counts,
+          .progress = record_->progress,
+          .boot_composite = record_->boot_composite};
+}
+
+VerdictWrite Session::WriteFor(const Appraisal& appraisal) const {
+  VerdictWrite write = UnchangedWrite(ReasonOf(appraisal));
+  write.policy_epoch = evidence_policy_epoch_;
+  write.counts = appraisal.counts;
+  write.progress = appraisal.progress;
+  write.boot_composite = boot_composite_;
+  const bool has_failed = record_->state == AgentState::kFailed;
+  if (appraisal.verdict == Verdict::kPass) {
+    // A failed agent stays so until an operator says otherwise, and so does
+    // what it failed for.
+    if (!has_failed) {
+      write.state = AgentState::kTrusted;
+      write.valid_until = store_.Now() + interval() + options_.grace;
+      write.findings.clear();
+    } else {
+      write.reason = record_->state_reason;
+    }
+    return write;
+  }
+  write.valid_until.reset();
+  write.findings = has_failed ? Merge(appraisal.findings, record_->findings)
+                              : Merge(appraisal.findings, {});
+  if (!has_failed) write.state = AgentState::kFailed;
+  return write;
+}
+
+// For people, where nothing is decided. Whether it gets there changes nothing.
+void Session::RecordReason(absl::string_view reason) {
+  const bool shows_new_boot =
+      !boot_composite_.empty() && record_->boot_composite != boot_composite_;
+  if (record_->state != AgentState::kPending ||
+      (record_->state_reason == reason && !shows_new_boot)) {
+    store_.RecordSeen(record_->id, store_.Now()).IgnoreError();
+    return;
+  }
+  VerdictWrite write = UnchangedWrite(reason);
+  // Shown to the operator who is to approve it.
+  if (shows_new_boot) write.boot_composite = boot_composite_;
+  auto record = store_.RecordVerdict(write);
+  if (record.ok()) TakeRecord(*std::move(record));
+}
+
+void Session::Record(absl::Time now) {
+  auto record = store_.RecordVerdict(*write_);
+  if (record.ok()) {
+    TakeRecord(*std::move(record));
+    return FinishRound(pending_count_, now);
+  }
+  if (absl::IsAborted(record.status())) return OnFenced(now);
+  if (absl::IsNotFound(record.status()) || now >= write_until_) {
+    phase_ = Phase::kIdle;
+    return RefuseForStore(record.status());
+  }
+  // The store is away. A verdict is not forgotten for that: the evidence might
+  // not come again.
+  phase_ = Phase::kRecording;
+  write_again_ = now + kWriteAgainAfter;
+}
+
+// Somebody else owns the agent, or it is to be judged otherwise by now.
+void Session::OnFenced(absl::Time now) {
+  phase_ = Phase::kIdle;
+  auto record = store_.FindAgent(record_->id);
+  if (!record.ok()) return RefuseForStore(record.status());
+  if (record->owner_epoch != record_->owner_epoch) {
+    return Refuse("another stream of this agent has taken over",
+                  options_.retry_soon);
+  }
+  if (!CheckServed(*record).ok()) {
+    return Refuse(kNotServed, options_.retry_after);
+  }
+  TakeRecord(*std::move(record));
+  whole_list_next_ = true;
+  want_now_ = true;
+  verdict_findings_.clear();
+  FinishRound(/*pending_count=*/0, now);
+}
+
+void Session::FinishRound(uint64_t pending_count, absl::Time now) {
+  if (!IsOpen()) {
+    phase_ = Phase::kEnded;
+    return;
+  }
+  phase_ = Phase::kIdle;
+  const appraisal::Progress& progress = record_->progress;
+  told_ = {};
+  if (!whole_list_next_ && !progress.key.empty() &&
+      progress.replayer.has_value()) {
+    told_ = {.first_entry = progress.entry_count,
+             .byte_offset = progress.byte_offset};
+  }
+  VerdictMessage message;
+  message.state = record_->state;
+  message.next_entry = told_.first_entry;
+  message.next_byte_offset = told_.byte_offset;
+  message.pending_count = pending_count;
+  message.findings = verdict_findings_;
+  output_.SendVerdict(message);
+  ArmNext(now);
+}
+
+// --- Everything else.
+
+void Session::OnSettingsChanged(absl::Time now) {
+  if (!IsOpen() || phase_ == Phase::kHello) return;
+  auto record = store_.FindAgent(record_->id);
+  if (absl::IsUnavailable(record.status())) return;  // Writes are fenced.
+  if (!record.ok() || !CheckServed(*record).ok()) {
+    return Refuse(kNotServed, options_.retry_after);
+  }
+  if (record->enrollment->ak_public != record_->enrollment->ak_public ||
+      record->enrollment->ek_name != record_->enrollment->ek_name) {
+    return Refuse("the agent has enrolled again, with another key",
+                  options_.retry_soon);
+  }
+  if (proven_ && record->owner_epoch != record_->owner_epoch) {
+    return Refuse("another stream of this agent has taken over",
+                  options_.retry_soon);
+  }
+  const bool changed = record->policy_epoch != record_->policy_epoch;
+  TakeRecord(*std::move(record));
+  if (!changed) return;
+  if (phase_ == Phase::kUnproven && armed_.has_value()) {
+    // Who has shown nothing gains no time by it.
+    ReplaceChallenge(/*at_once=*/true, now, armed_->answer_by);
+  } else {
+    OnAttestNow(now);
+  }
+  Reschedule();
+}
+
+void Session::OnAttestNow(absl::Time now) {
+  if (!IsOpen() || !proven_) return;  // The first challenge asks at once.
+  if (phase_ == Phase::kIdle && armed_.has_value()) {
+    if (!armed_->now) {
+      ReplaceChallenge(/*at_once=*/true, now, now + interval());
+    }
+  } else {
+    want_now_ = true;
+  }
+  Reschedule();
+}
+
+void Session::OnTimer(absl::Time now) {
+  switch (phase_) {
+    case Phase::kHello:
+      if (now > deadline_) Refuse("no Hello", options_.retry_after);
+      break;
+    case Phase::kUnproven:
+    case Phase::kIdle:
+      if (arm_at_.has_value() && now >= *arm_at_) {
+        ArmNext(now);
+      } else if (armed_.has_value() && now > armed_->answer_by) {
+        Refuse("no quote in time", options_.retry_soon);
+      } else if (phase_ == Phase::kIdle && armed_.has_value() && !armed_->now &&
+                 now >= armed_->armed_at + options_.fresh) {
+        // Another nonce, not more time [A29].
+        ReplaceChallenge(/*at_once=*/false, now, armed_->answer_by);
+      }
+      break;
+    case Phase::kCollecting:
+      if (now > list_deadline_ || now > chunk_deadline_) {
+        Refuse("the list took too long", options_.retry_after);
+      }
+      break;
+    case Phase::kRecording:
+      if (now >= write_again_) Record(now);
+      break;
+    case Phase::kAppraising:
+    case Phase::kEnded:
+      break;
+  }
+  Reschedule();
+}
+
+void Session::Reschedule() {
+  // The first moment at which a deadline has passed.
+  constexpr absl::Duration kAfter = absl::Milliseconds(1);
+  absl::Time at = absl::InfiniteFuture();
+  switch (phase_) {
+    case Phase::kHello:
+      at = deadline_ + kAfter;
+      break;
+    case Phase::kUnproven:
+    case Phase::kIdle:
+      if (arm_at_.has_value()) at = *arm_at_;
+      if (armed_.has_value()) {
+        at = std::min(at, armed_->answer_by + kAfter);
+        if (phase_ == Phase::kIdle && !armed_->now) {
+          at = std::min(at, armed_->armed_at + options_.fresh);
+        }
+      }
+      break;
+    case Phase::kCollecting:
+      at = std::min(list_deadline_, chunk_deadline_) + kAfter;
+      break;
+    case Phase::kRecording:
+      at = write_again_;
+      break;
+    case Phase::kAppraising:
+    case Phase::kEnded:
+      break;
+  }
+  if (at != absl::InfiniteFuture()) output_.SetTimer(at);
+}
+
+void Session::OnCertificate(std::vector<uint8_t> certificate_sha256) {
+  certificates_.push_back(std::move(certificate_sha256));
+}
+
+void Session::OnDisplaced() {
+  Refuse("another stream of this agent has taken over", options_.retry_soon);
+}
+
+void Session::OnClosed() {
+  open_ = false;
+  ticket_.reset();
+  // What is complete is finished; what is not is nothing.
+  if (phase_ != Phase::kAppraising && phase_ != Phase::kRecording) {
+    phase_ = Phase::kEnded;
+    job_ = AppraisalJob{};
+  }
+}
+
+void Session::Refuse(absl::string_view reason, absl::Duration retry_after) {
+  if (IsOpen()) {
+    output_.SendRefusal(
+        {.reason = std::string(reason), .retry_after = retry_after});
+  }
+  OnClosed();
+}
+
+void Session::RefuseForStore(const absl::Status& status) {
+  // Its message may name what is the verifier's own.
+  Refuse(absl::IsUnavailable(status)
+             ? "the verifier can't reach its store"
+             : "the verifier can't find or change the agent's record",
+         options_.retry_soon);
+}
+
+}  // namespace cupel::verifier

@@ -1,0 +1,238 @@
+// One agent's attestation stream as a plain class: messages and a clock in,
+// messages and jobs out. No gRPC, no thread, no socket, no timer of its own.
+//
+//   kHello ─Hello─▶ kUnproven ─Quote─▶ kCollecting ─last chunk─▶ kAppraising
+//                                          ▲                          │
+//                                        Quote                     outcome
+//                                          └──── kIdle ◀─ (kRecording) ┘
+//
+// docs/protocol.md, 2 to 6, is what it implements. Two rules run through it:
+// until a quote has been verified nothing that the stream says changes anything
+// of the agent [A16, A35]; and after that only an explicit pass makes it
+// TRUSTED. What is wrong with a message ends the stream; what is wrong with the
+// evidence is a finding.
+#ifndef CUPEL_VERIFIER_SESSION_SESSION_H_
+#define CUPEL_VERIFIER_SESSION_SESSION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/policy/compiled_policy.h"
+#include "common/tpm/attestation_key.h"
+#include "common/tpm/quote.h"
+#include "verifier/session/appraisal_job.h"
+#include "verifier/session/messages.h"
+#include "verifier/session/policy_cache.h"
+#include "verifier/session/quote_selection.h"
+#include "verifier/session/session_table.h"
+#include "verifier/store/store.h"
+
+namespace cupel::verifier {
+
+struct SessionOptions {
+  // Who claims agents: this process.
+  std::string owner;
+  // A challenge has to be answered within it, unless the agent's settings say
+  // otherwise; TRUSTED lasts for it and `grace`.
+  absl::Duration interval = absl::Seconds(10);
+  absl::Duration grace = absl::Seconds(10);
+  // Between a quote and the challenge for the next one: it spares the chip.
+  absl::Duration least_interval = absl::Milliseconds(100);
+  // Replaces an armed nonce that old; infinite: never.
+  absl::Duration fresh = absl::InfiniteDuration();
+  // For Hello, for the next chunk of a list, and for a whole list.
+  absl::Duration hello_timeout = absl::Seconds(10);
+  absl::Duration chunk_timeout = absl::Seconds(10);
+  absl::Duration list_timeout = absl::Minutes(5);
+  size_t max_list_size = size_t{512} << 20;
+  // What a refused agent is told: where its own state has to change first, and
+  // where the verifier's has.
+  absl::Duration retry_after = absl::Seconds(30);
+  absl::Duration retry_soon = absl::Seconds(2);
+  // How long a verdict that the store does not take is tried again.
+  absl::Duration write_timeout = absl::Minutes(1);
+};
+
+// Where a session's output goes. None of these may call the session.
+class SessionOutput {
+ public:
+  virtual ~SessionOutput() = default;
+  virtual void SendChallenge(const ChallengeMessage& message) = 0;
+  virtual void SendListRequest(const ListRequestMessage& message) = 0;
+  virtual void SendVerdict(const VerdictMessage& message) = 0;
+  // The stream is to be ended after it.
+  virtual void SendRefusal(const RefusalMessage& message) = 0;
+  // Runs job.Run() somewhere and brings its outcome to OnAppraised, whatever
+  // becomes of the stream.
+  virtual void PostAppraisal(AppraisalJob job) = 0;
+  // Calls OnTimer at or after `at`; replaces what was set before.
+  virtual void SetTimer(absl::Time at) = 0;
+};
+
+// Not thread-safe: inputs come one at a time, from any thread. They may block
+// for as long as the store, and PolicyCache, take. `now` never goes back; it
+// has nothing to do with the store's clock, which valid_until is made with.
+//
+// Keep it until finished(): evidence that is complete is judged and recorded
+// even if its stream has ended, or an agent could hang up on its own verdict.
+class Session {
+ public:
+  // All must outlive the session.
+  struct Surroundings {
+    Store& store;
+    PolicyCache& policies;
+    SessionOutput& output;
+  };
+
+  // `certificates` are the SHA-256 of the DER of each leaf certificate that the
+  // verifier has served since the stream's connection was opened, the one of
+  // then first; at least one.
+  Session(SessionOptions options, const Surroundings& surroundings,
+          std::unique_ptr<SessionTable::Ticket> ticket,
+          std::vector<std::vector<uint8_t>> certificates, absl::Time now);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void OnHello(const HelloMessage& hello, absl::Time now);
+  void OnQuote(QuoteMessage quote, absl::Time now);
+  void OnChunk(ChunkMessage chunk, absl::Time now);
+  void OnAppraised(AppraisalOutcome outcome, absl::Time now);
+  void OnTimer(absl::Time now);
+  // The agent's record may have changed (Store::OnChange).
+  void OnSettingsChanged(absl::Time now);
+  // Asks for a quote at once. Several become one until it is there.
+  void OnAttestNow(absl::Time now);
+  // The verifier serves this certificate from now on.
+  void OnCertificate(std::vector<uint8_t> certificate_sha256);
+  // Another stream of this agent has proven itself.
+  void OnDisplaced();
+  // The peer is gone.
+  void OnClosed();
+  // Ends the stream, for a verifier that shuts down.
+  void Refuse(absl::string_view reason, absl::Duration retry_after);
+
+  // True once the stream has ended and nothing is left to be done for it.
+  bool finished() const { return phase_ == Phase::kEnded; }
+  // True from its first verified quote on.
+  bool proven() const { return proven_; }
+
+ private:
+  enum class Phase : uint8_t {
+    kHello,
+    kUnproven,
+    kIdle,        // proven; a challenge is armed, or about to be
+    kCollecting,  // a verified quote is there, its list is on its way
+    kAppraising,
+    kRecording,  // the store did not take the verdict yet
+    kEnded,
+  };
+  struct Challenge {
+    std::vector<uint8_t> nonce;
+    tpm::PcrSelection selection;
+    absl::Time armed_at;
+    absl::Time answer_by;
+    bool now = false;
+  };
+
+  absl::Duration interval() const;
+  bool IsOpen() const { return open_; }
+  // The record's part of what its list is judged by; the policy is not.
+  void TakeRecord(AgentRecord record);
+  absl::Status CheckServed(const AgentRecord& record) const;
+  absl::Status LoadKey();
+  absl::Status LoadPolicy();
+
+  void Arm(bool at_once, absl::Time now, absl::Time answer_by);
+  void ArmNext(absl::Time now);
+  void ReplaceChallenge(bool at_once, absl::Time now, absl::Time answer_by);
+  // The challenge that `nonce` answers, which is used up by it.
+  absl::StatusOr<Challenge> TakeChallenge(const std::vector<uint8_t>& nonce,
+                                          absl::Time now);
+  absl::StatusOr<tpm::VerifiedQuote> Verify(
+      const QuoteMessage& quote, const Challenge& challenge,
+      std::vector<uint8_t>& qualifying_data) const;
+  // Takes the agent over. False if the stream had to be ended.
+  bool Prove(absl::Time now);
+  bool RecordCloneSuspicion();
+  void BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
+                 std::vector<uint8_t> qualifying_data,
+                 const Challenge& challenge, absl::Time now);
+  bool WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote);
+  bool MayResume(const tpm::VerifiedQuote& quote) const;
+
+  VerdictWrite WriteFor(const appraisal::Appraisal& appraisal) const;
+  // A write that leaves all as it is, for `reason`.
+  VerdictWrite UnchangedWrite(absl::string_view reason) const;
+  void RecordReason(absl::string_view reason);
+  void Record(absl::Time now);
+  void OnFenced(absl::Time now);
+  void FinishRound(uint64_t pending_count, absl::Time now);
+  void RefuseForStore(const absl::Status& status);
+  void Reschedule();
+
+  const SessionOptions options_;
+  Store& store_;
+  PolicyCache& policies_;
+  SessionOutput& output_;
+  std::unique_ptr<SessionTable::Ticket> ticket_;
+  std::vector<std::vector<uint8_t>> certificates_;
+
+  Phase phase_ = Phase::kHello;
+  bool open_ = true;
+  bool proven_ = false;
+  absl::Time deadline_;  // of kHello
+
+  // What the agent said, and what is known of it.
+  SelectionHints hints_;
+  SelectionNeeds needs_;
+  ByteOrder byte_order_ = ByteOrder::kLittle;
+  std::optional<AgentRecord> record_;
+  std::shared_ptr<const tpm::AttestationKey> ak_;
+  appraisal::Reference reference_;
+  std::string boot_problem_;
+  // What reference_.policy was made for.
+  std::optional<uint64_t> policy_epoch_;
+
+  std::optional<Challenge> armed_;
+  // Replaced, but an answer may be on its way.
+  std::optional<Challenge> replaced_;
+  absl::Time replaced_until_;
+  std::optional<absl::Time> arm_at_;
+  bool want_now_ = false;
+  absl::Time last_quote_ = absl::InfinitePast();
+
+  // Where the agent was told that the list after its next quote starts.
+  ListRequestMessage told_;
+  bool whole_list_next_ = false;
+
+  // Evidence under way. It is judged, and written, by what was so when its
+  // quote arrived, or not at all [A32].
+  AppraisalJob job_;
+  uint64_t last_job_id_ = 0;
+  uint64_t evidence_policy_epoch_ = 0;
+  std::string boot_composite_;
+  size_t list_size_ = 0;
+  // Of the last quote on this stream whose list was judged.
+  std::optional<tpm::ClockInfo> stream_clock_;
+  bool discard_ = false;  // the list is taken, but not judged
+  absl::Time list_deadline_;
+  absl::Time chunk_deadline_;
+
+  std::optional<VerdictWrite> write_;
+  std::vector<std::string> verdict_findings_;
+  uint64_t pending_count_ = 0;
+  absl::Time write_again_;
+  absl::Time write_until_;
+};
+
+}  // namespace cupel::verifier
+
+#endif  // CUPEL_VERIFIER_SESSION_SESSION_H_

@@ -1,0 +1,83 @@
+#include "verifier/session/worker_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cupel::verifier {
+
+WorkerPool::WorkerPool(size_t thread_count) {
+  if (thread_count == 0) {
+    thread_count = std::max(1U, std::thread::hardware_concurrency());
+  }
+  threads_.reserve(thread_count);
+  for (size_t i = 0; i < thread_count; ++i) {
+    threads_.emplace_back([this] { Run(); });
+  }
+}
+
+WorkerPool::~WorkerPool() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ending_ = true;
+  }
+  ready_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::Post(absl::string_view key, Job job) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (ending_) return;
+    const auto [queue, is_new] = waiting_.try_emplace(std::string(key));
+    queue->second.push_back(std::move(job));
+    ++queued_;
+    // A key that was there has its turn already, or is at work.
+    if (is_new) turns_.emplace_back(key);
+  }
+  ready_.notify_one();
+}
+
+void WorkerPool::Run() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    ready_.wait(lock, [this] { return ending_ || !turns_.empty(); });
+    if (ending_) return;
+    const std::string key = std::move(turns_.front());
+    turns_.pop_front();
+    std::deque<Job>& queue = waiting_.find(key)->second;
+    Job job = std::move(queue.front());
+    queue.pop_front();
+    --queued_;
+
+    lock.unlock();
+    bool failed = false;
+    try {
+      job();
+    } catch (...) {  // What a job does is its own: no other may suffer.
+      failed = true;
+    }
+    job = nullptr;  // What it holds may be large, or wait for this lock.
+    lock.lock();
+
+    if (failed) ++failed_count_;
+    const auto left = waiting_.find(key);
+    if (left->second.empty()) {
+      waiting_.erase(left);
+    } else {
+      turns_.push_back(key);
+      ready_.notify_one();
+    }
+  }
+}
+
+size_t WorkerPool::queued() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return queued_;
+}
+
+uint64_t WorkerPool::failed_count() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return failed_count_;
+}
+
+}  // namespace cupel::verifier
