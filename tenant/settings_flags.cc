@@ -1,6 +1,7 @@
 #include "tenant/settings_flags.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -113,7 +114,12 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
       ->allow_extra_args(false);
   const auto flag = [&](const char* name, std::optional<bool>& variable,
                         const char* help) {
-    command.add_flag(name, variable, help)->group(kGroup);
+    // Given an optional<bool>, CLI11 would set it to false at once, and count
+    // into it: --no-lab, -1, would be true.
+    command
+        .add_flag_function(
+            name, [&variable](int64_t count) { variable = count > 0; }, help)
+        ->group(kGroup);
   };
   flag("--lab,!--no-lab", lab,
        "A TPM emulator without firmware: accept banks that were never "

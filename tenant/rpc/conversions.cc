@@ -188,8 +188,7 @@ v1::Selector ToProto(const Selector& selector) {
 absl::Status FromGrpc(const grpc::Status& status, absl::string_view address,
                       absl::Duration timeout) {
   if (status.ok()) return absl::OkStatus();
-  const absl::string_view words(status.error_message().data(),
-                                status.error_message().size());
+  const std::string words = status.error_message();  // returned by value
   const auto code = static_cast<absl::StatusCode>(status.error_code());
   const auto with = [&](auto... parts) {
     return absl::Status(code, absl::StrCat(parts...));

@@ -23,7 +23,22 @@ const std::vector<Arguments> kCommands = {{},
                                           {"policy"},
                                           {"policy", "show"},
                                           {"policy", "lint"},
-                                          {"policy", "convert"}};
+                                          {"policy", "convert"},
+                                          {"policy", "add"},
+                                          {"policy", "update"},
+                                          {"policy", "delete"},
+                                          {"policy", "list"},
+                                          {"add"},
+                                          {"update"},
+                                          {"delete"},
+                                          {"status"},
+                                          {"list"},
+                                          {"enrolled"},
+                                          {"reactivate"},
+                                          {"stop"},
+                                          {"attest"},
+                                          {"explain"},
+                                          {"watch"}};
 
 // Commands that succeed and print.
 std::vector<Arguments> PrintingCommands() {

@@ -22,8 +22,8 @@ constexpr char kRooms[] =
     "verifier(/(enrollment|session|store|pki|notify|console|rpc))?|"
     "tenant(/(commands|rpc))?";
 constexpr char kTestRooms[] =
-    "tests/(support|contract|integration|oracle|conformance|attacks|cli|vm|"
-    "fuzz|bench|lint)";
+    "tests/(support|contract|integration|oracle|conformance|attacks|"
+    "cli(/online)?|vm|fuzz|bench|lint)";
 
 struct Word {
   const char* pattern;

@@ -1,0 +1,176 @@
+// Commands about agents that were added.
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "catch2/catch.hpp"
+#include "nlohmann/json.hpp"
+#include "tests/cli/online/online.h"
+
+namespace cupel::testing {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using Json = nlohmann::json;
+
+TEST_CASE("status: 0 only for an agent that is trusted and not silent") {
+  OnlineBench bench;
+  v1::Agent& agent = bench.AddTrusted(kAgent);
+  CommandResult result = bench.Run({"status", kAgent});
+  CHECK(result.exit_code == 0);
+  CHECK(absl::StrContains(result.out, "TRUSTED"));
+  CHECK(Json::parse(bench.Run({"status", kAgent, "--json"}).out)["trusted"] ==
+        true);
+
+  agent.set_live(false);
+  result = bench.Run({"status", kAgent});
+  CHECK(result.exit_code == 1);
+  CHECK(absl::StrContains(result.out, "UNREACHABLE"));
+  agent.set_live(true);
+  for (const v1::State state :
+       {v1::STATE_UNSPECIFIED, v1::STATE_EXPECTED, v1::STATE_ENROLLED,
+        v1::STATE_PENDING, v1::STATE_FAILED, v1::STATE_STOPPED}) {
+    agent.set_state(state);
+    CHECK(bench.Run({"status", kAgent}).exit_code == 1);
+    CHECK(Json::parse(bench.Run({"status", kAgent, "--json"}).out)["trusted"] ==
+          false);
+  }
+}
+
+TEST_CASE("status: Keylime's words for a file that is not listed") {
+  OnlineBench bench;
+  bench.AddFailed(kAgent, "/root/evil_script.sh");
+  CHECK(absl::StrContains(
+      bench.Run({"status", kAgent}).out,
+      "WARNING - File not found in allowlist: /root/evil_script.sh"));
+}
+
+TEST_CASE("list: page by page, by label and by state") {
+  OnlineBench bench;
+  (*bench.AddTrusted(kAgent).mutable_settings()->mutable_labels())["site"] =
+      "x";
+  bench.AddFailed(kOtherAgent, "/x");
+  CommandResult result = bench.Run({"list"});
+  CHECK(result.exit_code == 0);
+  CHECK(absl::StrContains(result.out, kAgent));
+  CHECK(absl::StrContains(result.out, kOtherAgent));
+  CHECK(LastLine(result.out) == "2 agents");
+  result = bench.Run({"list", "-l", "site=x"});
+  CHECK(LastLine(result.out) == "1 agent");
+  CHECK(absl::StrContains(result.out, kAgent));
+  CHECK(LastLine(bench.Run({"list", "-l", "site=y"}).out) == "0 agents");
+  result = bench.Run({"list", "--state", "failed"});
+  CHECK(LastLine(result.out) == "1 agent");
+  CHECK(absl::StrContains(result.out, kOtherAgent));
+  CHECK(Json::parse(bench.Run({"list", "--json"}).out).size() == 2);
+}
+
+TEST_CASE("enrolled: machines that nobody has added") {
+  OnlineBench bench;
+  v1::Agent agent;
+  agent.set_agent_id("\x1b[2Jid");
+  agent.set_ek_sha256(std::string(64, 'c'));
+  bench.state().enrolled.push_back(agent);
+  const CommandResult result = bench.Run({"enrolled"});
+  CHECK(result.exit_code == 0);
+  CHECK(absl::StrContains(result.out, std::string(64, 'c')));
+  CHECK(absl::StrContains(result.out, "\\x1b[2Jid"));
+  CHECK(Json::parse(bench.Run({"enrolled", "--json"}).out).size() == 1);
+}
+
+TEST_CASE("explain: what the policy had, what the machine ran, what to do") {
+  OnlineBench bench;
+  bench.AddFailed(kAgent, "/opt/x");
+  const CommandResult result = bench.Run({"explain", kAgent});
+  CHECK(result.exit_code == 1);
+  CHECK(absl::StrContains(result.out, "nothing about this file"));
+  CHECK(absl::StrContains(result.out, "what to do:"));
+  CHECK(absl::StrContains(result.out, "--accept 'ima.not_in_policy:/opt/x'"));
+  const Json json = Json::parse(bench.Run({"explain", kAgent, "--json"}).out);
+  CHECK_FALSE(json["findings"][0]["cure"].get<std::string>().empty());
+}
+
+TEST_CASE("reactivate: with what is accepted, and why") {
+  OnlineBench bench;
+  bench.AddFailed(kAgent, "/opt/x");
+  const CommandResult result =
+      bench.Run({"reactivate", kAgent, "--accept", "ima.not_in_policy:/opt/x",
+                 "--reason", "known", "--reset-counters"});
+  CAPTURE(result);
+  REQUIRE(result.exit_code == 0);
+  CHECK(absl::StrContains(result.out, "PENDING"));
+  const v1::ReactivateRequest& asked = bench.state().reactivate;
+  REQUIRE(asked.accept_size() == 1);
+  CHECK(asked.accept(0) == "ima.not_in_policy:/opt/x");
+  CHECK(asked.reason() == "known");
+  CHECK(asked.reset_counters());
+  CHECK_THAT(bench.Run({"reactivate", kAgent, "--accept", "ima.no_such"}),
+             IsRefused("ima.no_such"));
+}
+
+TEST_CASE("stop, attest, delete") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
+  CHECK(bench.Run({"attest", kAgent}).exit_code == 0);
+  CHECK(bench.state().attested == Arguments{kAgent});
+  CHECK(bench.Run({"stop", kAgent}).exit_code == 0);
+  CHECK(bench.state().stopped == Arguments{kAgent});
+  CHECK(bench.Run({"delete", kAgent}).exit_code == 0);
+  CHECK(bench.state().agents.empty());
+}
+
+TEST_CASE("an agent that the verifier doesn't know") {
+  OnlineBench bench;
+  bench.AddTrusted(kOtherAgent);
+  for (const char* command :
+       {"status", "explain", "reactivate", "stop", "attest", "delete"}) {
+    CAPTURE(command);
+    CHECK_THAT(bench.Run({command, kAgent}), IsRefused("there is no agent"));
+    CHECK_THAT(bench.Run({command, "../etc"}), IsRefused("no agent's id"));
+  }
+  CHECK(bench.state().agents.size() == 1);
+}
+
+// What a machine says of itself must not reach the operator's terminal.
+TEST_CASE("no byte of a finding gives the terminal orders") {
+  OnlineBench bench;
+  const std::string evil =
+      "/x\x1b]0;owned\x07\x1b[2J\n\x9b"
+      "1m\xe2\x80\xae";
+  v1::Agent& agent = bench.AddFailed(kAgent, evil);
+  v1::Finding* const finding = agent.add_findings();
+  finding->set_id("\x1b[31mid");
+  finding->set_severity("\x1b[31m");
+  finding->set_detail("\x1b[31mdetail");
+  finding->set_expected("\x1b[31m");
+  finding->set_found("\x1b[31m");
+  agent.set_state_reason("\x1b[31m");
+  agent.set_ek_sha256("\x1b[31m");
+  agent.set_boot_composite("\x1b[31m");
+  agent.mutable_settings()->add_policies("\x1b[31m");
+  (*agent.mutable_settings()->mutable_labels())["\x1b[31m"] = "\x1b[31m";
+  v1::Event* const event = &bench.state().events.emplace_back();
+  event->set_agent_id("\x1b[31m");
+  event->set_text("\x1b[31m");
+  event->set_state(v1::STATE_FAILED);
+  *event->mutable_findings() = agent.findings();
+  for (const Arguments& command :
+       {Arguments{"status", kAgent}, Arguments{"list"},
+        Arguments{"explain", kAgent}, Arguments{"watch"}}) {
+    for (const Arguments& more : {Arguments{}, Arguments{"--json"}}) {
+      const CommandResult result = bench.Run(command + more);
+      CAPTURE(result);
+      CHECK(absl::StrContains(result.out, "x1b") !=
+            absl::StrContains(result.out, "u001b"));
+      for (const char c : result.out + result.err) {
+        const bool plain = c == '\n' || (c >= ' ' && c <= '~');
+        if (!plain) FAIL_CHECK("byte " << static_cast<int>(c));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cupel::testing

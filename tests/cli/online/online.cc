@@ -1,0 +1,54 @@
+#include "tests/cli/online/online.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace cupel::testing {
+
+OnlineBench::OnlineBench()
+    : operator_(MakeTestOperator("operator")),
+      fleet_(ca_.IssueServer(), operator_.certificate_pem) {
+  Write("ca.pem", ca_.pem());
+  Write("cert.pem", operator_.certificate_pem);
+  Write("key.pem", operator_.key_pem);
+}
+
+std::string OnlineBench::Write(const std::string& name,
+                               absl::string_view content) const {
+  Spill(Path(name), content);
+  return Path(name);
+}
+
+CommandResult OnlineBench::Run(const std::vector<std::string>& arguments,
+                               const CommandOptions& options) const {
+  CommandOptions all = options;
+  all.environment.insert(
+      {{"CUPEL_TENANT_VERIFIER", absl::StrCat("localhost:", port())},
+       {"CUPEL_TENANT_CA_FILE", Path("ca.pem")},
+       {"CUPEL_TENANT_CERTIFICATE", Path("cert.pem")},
+       {"CUPEL_TENANT_KEY", Path("key.pem")},
+       {"CUPEL_TENANT_TIMEOUT", "20s"}});
+  return Tenant(arguments, all);
+}
+
+v1::Agent& OnlineBench::AddTrusted(const std::string& id) {
+  v1::Agent& agent = state().agents[id];
+  agent.set_agent_id(id);
+  agent.set_state(v1::STATE_TRUSTED);
+  agent.set_live(true);
+  return agent;
+}
+
+v1::Agent& OnlineBench::AddFailed(const std::string& id,
+                                  const std::string& path) {
+  v1::Agent& agent = AddTrusted(id);
+  agent.set_state(v1::STATE_FAILED);
+  v1::Finding* const finding = agent.add_findings();
+  finding->set_id("ima.not_in_policy");
+  finding->set_severity("failure");
+  finding->set_path(path);
+  finding->set_entry_index(17);
+  finding->set_authenticated(true);
+  return agent;
+}
+
+}  // namespace cupel::testing

@@ -1,0 +1,90 @@
+// policy add, update, delete and list.
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "catch2/catch.hpp"
+#include "nlohmann/json.hpp"
+#include "tests/cli/online/online.h"
+
+namespace cupel::testing {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+std::string PolicyFile() { return VectorPath("guide/policy.json"); }
+
+TEST_CASE("policy add: a JSON file arrives as it is") {
+  OnlineBench bench;
+  bench.state().warnings = {"odd\x1b[2J"};
+  const CommandResult result =
+      bench.Run({"policy", "add", "base", PolicyFile()});
+  CAPTURE(result);
+  REQUIRE(result.exit_code == 0);
+  CHECK(bench.state().policies["base"] == Slurp(PolicyFile()));
+  CHECK(absl::StrContains(result.err, "warning: odd\\x1b[2J"));
+  CHECK_THAT(bench.Run({"policy", "add", "base", PolicyFile()}),
+             IsRefused("there is a policy base"));
+}
+
+TEST_CASE("policy add: text lists become JSON, in pieces") {
+  OnlineBench bench;
+  std::string allowlist;
+  for (int i = 0; i < 6000; ++i) {
+    absl::StrAppend(&allowlist, std::string(64, '1'), "  /usr/bin/", i, "\n");
+  }
+  const CommandResult result =
+      bench.Run({"policy", "add", "base", "--allowlist",
+                 bench.Write("allowlist", allowlist), "--exclude",
+                 bench.Write("exclude", "/tmp/.*\n")});
+  CAPTURE(result);
+  REQUIRE(result.exit_code == 0);
+  const auto json = nlohmann::json::parse(bench.state().policies["base"]);
+  CHECK(json["digests"].size() == 6000);
+  CHECK(json["excludes"].size() == 1);
+}
+
+TEST_CASE("policy update: only what there is") {
+  OnlineBench bench;
+  CHECK_THAT(bench.Run({"policy", "update", "base", PolicyFile()}),
+             IsRefused("there is no policy base"));
+  CHECK(bench.state().policies.empty());
+  bench.state().policies["base"] = "old";
+  CHECK(bench.Run({"policy", "update", "base", PolicyFile()}).exit_code == 0);
+  CHECK(bench.state().policies["base"] == Slurp(PolicyFile()));
+}
+
+TEST_CASE("policy add: a file that can't be used is not sent") {
+  OnlineBench bench;
+  CHECK_THAT(bench.Run({"policy", "add", "base", bench.Write("bad", "{")}),
+             IsRefused("bad"));
+  CHECK_THAT(bench.Run({"policy", "add", "base", "-"}),
+             IsRefused("standard input"));
+  CHECK_THAT(bench.Run({"policy", "add", "base", PolicyFile(), PolicyFile()}),
+             IsRefused("one policy at a time"));
+  CHECK_THAT(bench.Run({"policy", "add", "base"}), IsRefused("policy"));
+  CHECK(bench.state().calls == 0);
+}
+
+TEST_CASE("policy delete and list") {
+  OnlineBench bench;
+  bench.state().policies = {{"base", "1"}, {"used\x1b[2J", "2"}};
+  bench.AddTrusted(kAgent).mutable_settings()->add_policies("used\x1b[2J");
+  const CommandResult list = bench.Run({"policy", "list"});
+  CHECK(list.exit_code == 0);
+  CHECK(absl::StrContains(list.out, "base"));
+  CHECK(absl::StrContains(list.out, "used\\x1b[2J"));
+  CHECK(nlohmann::json::parse(bench.Run({"policy", "list", "--json"}).out)
+            .size() == 2);
+  CHECK_THAT(bench.Run({"policy", "delete", "used\x1b[2J"}),
+             IsRefused("uses it"));
+  CHECK(bench.Run({"policy", "delete", "base"}).exit_code == 0);
+  CHECK(bench.state().policies.size() == 1);
+  CHECK_THAT(bench.Run({"policy", "delete", "base"}),
+             IsRefused("there is no policy base"));
+}
+
+}  // namespace
+}  // namespace cupel::testing
