@@ -57,6 +57,9 @@ constexpr FindingHelp kHelp[] = {
     {"tpm.clone_suspected",
      "counters or the clock went back, or one boot shows two histories",
      "a virtual TPM was copied or rolled back"},
+    {"tpm.reset_in_stream",
+     "the TPM was reset while the agent's connection stayed open",
+     "its PCRs were filled by something else than a boot: investigate"},
     {"pcr.bank_weak",
      "only SHA-1, or a bank filled with SHA-1 digests, vouches for the list, "
      "or for the entries on the PCR named",
@@ -76,7 +79,8 @@ constexpr FindingHelp kHelp[] = {
     {"boot.pcr_missing", "the boot rule names a PCR of which no value is given",
      "include it in the quote"},
     {"boot.rule_missing",
-     "the agent has no boot rule, or none that can be used",
+     "the agent has no boot rule, or none that can be used (an approved boot "
+     "that is not approved yet)",
      "set `boot`; approve the boot that `status` shows"},
     {"boot.any",
      "nothing says what boot is allowed: kernel, command line and IMA policy "
@@ -129,7 +133,9 @@ constexpr FindingHelp kHelp[] = {
      "\"Hashes for file don't match\": the policy lists other digests",
      "was the file updated?"},
     {"ima.digest_denied", "a deny list names this digest",
-     "remove the file; a denied digest can't be allowed by another rule"},
+     "remove the file; a denied digest can't be allowed by another rule. "
+     "Digests of two algorithms can't be compared: deny a file by its digest "
+     "in the algorithm that machines measure with"},
     {"ima.digest_zero", "the kernel could not hash the file",
      "is the file readable where it lies, and the hash known to the kernel?"},
     {"ima.violation",

@@ -21,9 +21,8 @@ std::set<std::string> DocumentedIds() {
        Lines(Slurp(CUPEL_SOURCE_DIR "/docs/findings.md"))) {
     if (!absl::StartsWith(line, "| `")) continue;
     const std::vector<std::string> cells = absl::StrSplit(line, '|');
-    std::string rest = cells[1];
     std::string id;
-    re2::StringPiece text(rest);
+    re2::StringPiece text(cells[1]);
     while (RE2::FindAndConsume(&text, "`([a-z0-9_]+\\.[a-z0-9_]+)`", &id)) {
       ids.insert(id);
     }
