@@ -217,6 +217,7 @@ absl::StatusOr<StoredPolicy> FleetClient::PutPolicy(const std::string& name,
   v1::PutPolicyRequest request;
   request.set_name(name);
   request.set_create(create);
+  request.set_size(file.size());
   bool writable = writer->Write(request);
   request.Clear();
   while (writable && !file.empty()) {

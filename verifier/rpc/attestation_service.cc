@@ -117,10 +117,8 @@ class AttestationStream final
       const std::lock_guard<std::mutex> lock(mutex_);
       context_ = nullptr;
     }
-    Post([](AttestationStream& self) {
-      self.done_ = true;
-      self.session_->OnClosed();
-    });
+    done_ = true;
+    Post([](AttestationStream& self) { self.session_->OnClosed(); });
   }
 
   // SessionOutput.
@@ -180,7 +178,10 @@ class AttestationStream final
         key_, [self = shared_from_this(), input = std::move(input)] {
           current_stream = self.get();
           try {
-            input(*self);
+            // Without a session where its making has failed.
+            if (self->session_ != nullptr || self->ticket_ != nullptr) {
+              input(*self);
+            }
             self->AfterInput();
           } catch (const std::exception& error) {
             // Memory ran out, most likely. What was not written is not trusted.
@@ -192,6 +193,7 @@ class AttestationStream final
   }
 
   void AfterInput() {
+    if (session_ == nullptr) return Abandon();
     proven_ = session_->proven();
     if (!session_->finished()) return;
     End(grpc::Status::OK);
@@ -299,7 +301,7 @@ class AttestationStream final
   std::optional<AgentState> state_;
   Scheduler::Id timer_ = 0;
   bool ended_ = false;
-  bool done_ = false;
+  std::atomic<bool> done_ = false;  // gRPC is; Forget may be called twice
 };
 
 AttestationService::AttestationService(const Surroundings& surroundings,
@@ -315,30 +317,27 @@ AttestationService::~AttestationService() = default;
 
 grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>*
 AttestationService::Attest(grpc::CallbackServerContext* context) {
-  Stream stream;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (ending_) {
-      return new RefusedStream({grpc::StatusCode::UNAVAILABLE, "ending"});
-    }
-    if (streams_.size() >= max_streams_) {
-      return new RefusedStream(
-          {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many streams"});
-    }
-    stream =
-        std::make_shared<AttestationStream>(*this, context, ++last_number_);
-    streams_.insert(stream);
-  }
+  const auto stream =
+      std::make_shared<AttestationStream>(*this, context, ++last_number_);
   auto ticket = surroundings_.table.Open(
       PeerAddress(context->peer()),
       [weak = std::weak_ptr<AttestationStream>(stream)] {
         if (const Stream displaced = weak.lock()) displaced->Displaced();
       });
   if (!ticket.ok()) {
-    Forget(std::nullopt, stream);
     return new RefusedStream(
         ToGrpc(ticket.status(), "Attest", surroundings_.log));
   }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (ending_) {
+    return new RefusedStream({grpc::StatusCode::UNAVAILABLE, "ending"});
+  }
+  if (streams_.size() >= max_streams_) {
+    return new RefusedStream(
+        {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many streams"});
+  }
+  streams_.insert(stream);
+  // Under the lock: whoever finds the stream posts behind its first job.
   stream->Begin(*std::move(ticket));
   return stream.get();
 }

@@ -2,6 +2,7 @@
 #ifndef CUPEL_VERIFIER_RPC_ATTESTATION_SERVICE_H_
 #define CUPEL_VERIFIER_RPC_ATTESTATION_SERVICE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -74,8 +75,8 @@ class AttestationService final : public v1::Attestation::CallbackService {
   const size_t max_streams_;
   const std::vector<uint8_t> certificate_;
 
+  std::atomic<uint64_t> last_number_ = 0;
   mutable std::mutex mutex_;  // guards all below
-  uint64_t last_number_ = 0;
   bool ending_ = false;
   absl::flat_hash_set<Stream> streams_;
   absl::flat_hash_map<AgentId, std::vector<Stream>> by_agent_;

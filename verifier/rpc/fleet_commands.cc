@@ -116,7 +116,8 @@ std::string OperatorName(const OperatorIdentity& identity) {
 
 v1::Agent FleetCommands::Show(const AgentRecord& record) {
   const absl::Time now = store_.Now();
-  return ToProto(record, now, now - live_for_);
+  const absl::Duration interval = record.settings.interval.value_or(interval_);
+  return ToProto(record, now, now - interval - grace_);
 }
 
 absl::StatusOr<std::vector<AgentRecord>> FleetCommands::Select(

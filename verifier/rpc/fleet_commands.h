@@ -25,11 +25,13 @@ namespace cupel::verifier {
 class FleetCommands {
  public:
   // `attest_now` asks an agent's session, false where there is none. An agent
-  // is live that was seen within `live_for`.
-  FleetCommands(Store& store, absl::Duration live_for,
+  // is live that was seen within its interval (`interval` unless its settings
+  // say otherwise) and `grace`.
+  FleetCommands(Store& store, absl::Duration interval, absl::Duration grace,
                 std::function<bool(const AgentId&)> attest_now)
       : store_(store),
-        live_for_(live_for),
+        interval_(interval),
+        grace_(grace),
         attest_now_(std::move(attest_now)) {}
 
   absl::StatusOr<v1::AddAgentReply> Add(const OperatorIdentity& who,
@@ -68,7 +70,8 @@ class FleetCommands {
 
  private:
   Store& store_;
-  const absl::Duration live_for_;
+  const absl::Duration interval_;
+  const absl::Duration grace_;
   const std::function<bool(const AgentId&)> attest_now_;
 };
 

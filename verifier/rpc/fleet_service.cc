@@ -124,7 +124,6 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
       SetProto(service_.surroundings_.store.Now(), *event.mutable_time());
       event.set_agent_id(shown.agent_id());
       event.set_state(shown.state());
-      event.set_previous(shown.state());
       *event.mutable_findings() = shown.findings();
       event.set_text(shown.state_reason());
       writes_.Push(std::move(event));

@@ -53,6 +53,12 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
     if (!begun_) {
       return End(absl::InvalidArgumentError("name: no message names a policy"));
     }
+    // A call that was broken off ends like one that is complete.
+    if (file_.empty() || file_.size() != size_) {
+      return End(absl::InvalidArgumentError(
+          absl::StrCat("policy \"", name_, "\": ", file_.size(), " of ", size_,
+                       " bytes have come")));
+    }
     pool_.Post(peer_, [this] {
       try {
         End(Keep());
@@ -70,6 +76,7 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
       CUPEL_RETURN_IF_ERROR(CheckPolicyName(request_.name()));
       name_ = request_.name();
       create_ = request_.create();
+      size_ = request_.size();
       begun_ = true;
     } else if (!request_.name().empty() && request_.name() != name_) {
       return absl::InvalidArgumentError("name: one policy a call");
@@ -113,6 +120,7 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
   v1::PutPolicyRequest request_;
   bool begun_ = false;
   bool create_ = false;
+  uint64_t size_ = 0;  // as announced
   std::string name_;
   std::vector<uint8_t> file_;
 };
@@ -129,10 +137,14 @@ class Getter final : public grpc::ServerWriteReactor<v1::PolicyChunk> {
       return;
     }
     pool.Post(peer, [this, &store, tenant = who->tenant, name] {
-      auto record = store.GetPolicy(tenant, name);
-      if (!record.ok()) return End(record.status());
-      *chunk_.mutable_policy() = ToProto(*record);
-      file_ = std::move(record->file);
+      try {
+        auto record = store.GetPolicy(tenant, name);
+        if (!record.ok()) return End(record.status());
+        *chunk_.mutable_policy() = ToProto(*record);
+        file_ = std::move(record->file);
+      } catch (const std::exception& error) {
+        return End(absl::InternalError(error.what()));
+      }
       Next();
     });
   }

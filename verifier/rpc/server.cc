@@ -148,6 +148,7 @@ SessionOptions ToSessionOptions(const config::VerifierConfig& config) {
   options.interval = config.interval;
   options.grace = config.grace;
   if (config.fresh.has_value()) options.fresh = *config.fresh;
+  options.unproven_timeout = config.unproven_timeout;
   options.hello_timeout =
       std::min(options.hello_timeout, config.unproven_timeout);
   options.max_list_size = config.max_list_size;
@@ -288,7 +289,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   parts.enrollment = std::make_unique<EnrollmentService>(
       *parts.enroller, *parts.pool, parts.metrics, log, certificate_digest);
   parts.commands = std::make_unique<FleetCommands>(
-      store, config.interval + config.grace,
+      store, config.interval, config.grace,
       [&attestation = *parts.attestation](const AgentId& agent) {
         return attestation.AttestNow(agent);
       });

@@ -156,7 +156,8 @@ void Session::OnHello(const HelloMessage& hello, absl::Time now) {
     return Refuse(key.message(), options_.retry_after);
   }
   phase_ = Phase::kUnproven;
-  Arm(/*at_once=*/true, now, now + interval());
+  Arm(/*at_once=*/true, now,
+      now + std::min(interval(), options_.unproven_timeout));
   Reschedule();
 }
 

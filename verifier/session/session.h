@@ -50,6 +50,8 @@ struct SessionOptions {
   absl::Duration fresh = absl::InfiniteDuration();
   // For Hello, for the next chunk of a list, and for a whole list.
   absl::Duration hello_timeout = absl::Seconds(10);
+  // For a stream's first quote, however long the agent's interval is.
+  absl::Duration unproven_timeout = absl::Seconds(30);
   absl::Duration chunk_timeout = absl::Seconds(10);
   absl::Duration list_timeout = absl::Minutes(5);
   size_t max_list_size = size_t{512} << 20;

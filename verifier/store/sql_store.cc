@@ -614,7 +614,9 @@ absl::Status SqlStore::AddEnrollmentToken(absl::string_view tenant,
 }
 
 absl::Status SqlStore::Expire(absl::Time before) {
-  return Write(Durability::kFull, {}, [&](Connection& db) -> absl::Status {
+  // Nobody's session depends on what is forgotten here, but for agents.
+  Change change{.changed = false, .id = {}};
+  return Write(Durability::kFull, change, [&](Connection& db) -> absl::Status {
     // A nonce that is forgotten could be used again: from now on the time of
     // its cookie's issue speaks against it. No cookie was issued later than
     // now.
@@ -628,10 +630,15 @@ absl::Status SqlStore::Expire(absl::Time before) {
     for (const char* const sql :
          {"DELETE FROM nonces WHERE consumed < :before",
           "DELETE FROM deletions WHERE deleted < :before",
-          "DELETE FROM enrollment_tokens WHERE expires < :before",
-          "DELETE FROM agents WHERE tenant = '' AND enrolled_at < :before"}) {
+          "DELETE FROM enrollment_tokens WHERE expires < :before"}) {
       CUPEL_RETURN_IF_ERROR(db.Execute(sql, {time}).status());
     }
+    CUPEL_ASSIGN_OR_RETURN(
+        const uint64_t agents,
+        db.Execute(
+            "DELETE FROM agents WHERE tenant = '' AND enrolled_at < :before",
+            {time}));
+    change.changed = agents > 0;
     return absl::OkStatus();
   });
 }

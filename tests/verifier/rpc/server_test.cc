@@ -123,16 +123,18 @@ class Rig {
     return ids;
   }
   grpc::Status PutPolicy(const std::string& from, const std::string& name,
-                         const std::string& file, v1::PutPolicyReply& reply) {
+                         const std::string& file, v1::PutPolicyReply& reply,
+                         size_t missing_size = 0) {
     Context context;
     const auto stub = v1::Policies::NewStub(Fleet(from));
     const auto writer = stub->Put(&context, &reply);
     v1::PutPolicyRequest request;
     request.set_name(name);
     request.set_create(true);
+    request.set_size(file.size());
     writer->Write(request);
     request.Clear();
-    request.set_data(file);
+    request.set_data(file.substr(0, file.size() - missing_size));
     writer->Write(request);
     writer->WritesDone();
     return writer->Finish();
@@ -237,6 +239,11 @@ TEST_CASE("A policy is checked before it is stored") {
   CHECK(rig.PutPolicy("pki/operator", "../base", "{}", reply).error_code() ==
         grpc::StatusCode::INVALID_ARGUMENT);
   const std::string line = std::string(40, 'a') + "  /usr/bin/true\n";
+  // A file that breaks off is none, whatever its beginning would mean.
+  for (const size_t missing : {size_t{1}, line.size()}) {
+    CHECK(rig.PutPolicy("pki/operator", "base", line, reply, missing)
+              .error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  }
   REQUIRE(rig.PutPolicy("pki/operator", "base", line, reply).ok());
   CHECK(reply.policy().version() == 1);
   CHECK_FALSE(reply.warnings().empty());  // of SHA-1
