@@ -51,7 +51,7 @@ check_tidy() {
     stamp=$stamps/${file//\//__}
     [[ $stamp -nt $file && $stamp -nt $newest ]] || todo+=("$file")
   done < <(sed -n "s|^ *\"file\": \"$source/\(.*\)\".*|\1|p" \
-    "$build/compile_commands.json" | sort -u)
+    "$build/compile_commands.json" | grep -v "^${build#"$source"/}/" | sort -u)
   echo "$total files, ${#todo[@]} of them new or changed"
   [[ $total -gt 0 ]] || return 1
   [[ ${#todo[@]} -gt 0 ]] || return 0
