@@ -258,7 +258,7 @@ absl::StatusOr<int> Run(const config::AgentConfig& config) {
 
 int Main(int argc, char** argv) {
   CLI::App app("Has this machine's TPM prove what it runs.", "cupel-agent");
-  app.set_version_flag("--version", "cupel-agent " CUPEL_VERSION);
+  app.set_version_flag("--version", CUPEL_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
   Flags flags;
