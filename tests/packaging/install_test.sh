@@ -84,6 +84,14 @@ for program in agent verifier; do
   [[ $said == *log_level* ]] || fail "cupel-$program: $said"
 done
 
+echo "no_such_option: 1" >"$stage/wrong.yaml"
+for program in agent verifier; do
+  said=$("$stage/usr/sbin/cupel-$program" run --config "$stage/wrong.yaml" 2>&1) &&
+    fail "cupel-$program takes an option that there is not"
+  [[ $said == *"$stage/wrong.yaml:1: unknown option"* ]] ||
+    fail "cupel-$program: $said"
+done
+
 # --- Another prefix, chosen at the last moment.
 
 mkdir "$stage/other"
