@@ -18,7 +18,6 @@ fail() {
   echo "FAILED: $1"
   systemctl --no-pager --lines=0 status cupel-verifier cupel-agent || true
   tail -n 40 /run/*.log || true
-  systemctl --force exit 1
   exit 1
 }
 
@@ -39,6 +38,8 @@ state_is() { (cupel-tenant status "$id" --json || true) | grep -q "\"shown_state
 is_new() { [[ $(pid_of "$1") -ne 0 && $(pid_of "$1") -ne $2 ]]; }
 
 administer() {
+  # Whatever ends this ends PID 1 with it.
+  trap 'systemctl --force exit 1' EXIT
   systemd-sysusers
   systemd-tmpfiles --create cupel.conf
   [[ $(id -nG cupel-agent) == *tss* ]] || fail "cupel-agent is not of the group tss"
@@ -54,6 +55,9 @@ administer() {
   printf '%s\n' "agent_id: $id" 'tcti: "swtpm:path=/run/tpm.socket"' \
     'ima_list: /run/ima_list' 'ima_count: ""' >/etc/cupel/agent.d/10-test.yaml
   cupel-agent ima-emulator -- /bin/true || fail "the IMA emulator"
+  # Before the service runs: there is no resource manager between them.
+  local ek
+  ek=$(cupel-agent identity | sed -n 's/^EK sha256: *//p') || fail "identity"
 
   # docs/operations.md.
   cupel-verifier init --name localhost >/dev/null || fail "init"
@@ -70,8 +74,6 @@ administer() {
   export CUPEL_TENANT_CA_FILE=/etc/cupel/pki/operator/ca.pem
   export CUPEL_TENANT_CERTIFICATE=/etc/cupel/pki/operator/certificate.pem
   export CUPEL_TENANT_KEY=/etc/cupel/pki/operator/key.pem
-  local ek
-  ek=$(cupel-agent identity | sed -n 's/^EK sha256: *//p')
   sha256sum "$(readlink -f /bin/true)" >/run/allowlist.txt
   cupel-tenant add "$id" --ek "$ek" --allowlist /run/allowlist.txt --boot any \
     --lab || fail "add"
@@ -124,6 +126,7 @@ administer() {
       fail "$service did not end well"
   done
   echo "services: started, sandboxed, restarted, TRUSTED, FAILED, stopped"
+  trap - EXIT
   systemctl --force exit 0
 }
 
