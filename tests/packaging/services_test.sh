@@ -55,6 +55,7 @@ administer() {
   printf '%s\n' "agent_id: $id" 'tcti: "swtpm:path=/run/tpm.socket"' \
     'ima_list: /run/ima_list' 'ima_count: ""' >/etc/cupel/agent.d/10-test.yaml
   cupel-agent ima-emulator -- /bin/true || fail "the IMA emulator"
+  chmod 0440 /run/ima_list  # as securityfs has it
   # Before the service runs: there is no resource manager between them.
   local ek
   ek=$(cupel-agent identity | sed -n 's/^EK sha256: *//p') || fail "identity"
