@@ -42,9 +42,12 @@ packages=(
   # A software TPM, and independent tools that tests compare Cupel with.
   ima-evm-utils
   openssl
+  procps
   swtpm
   swtpm-tools
   tpm2-tools
+  # The checks of what is installed; nothing of it has to be running.
+  systemd
 )
 
 if [[ ${1:-} == --list ]]; then

@@ -167,6 +167,7 @@ int Main(int argc, char** argv) {
   Flags flags;
   CLI::App app("Judges machines by what their TPMs vouch for.",
                "cupel-verifier");
+  app.set_version_flag("--version", CUPEL_VERSION);
   app.require_subcommand(0, 1);
   app.fallthrough();
   app.add_option("--config", flags.config_file,

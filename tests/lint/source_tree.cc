@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
@@ -32,8 +33,9 @@ bool IsText(absl::string_view path) {
     return absl::EndsWith(path, ".md");
   }
   return Matches(
-      path, R"((.*/)?([^/]*\.(cc|h|sh|md|cmake|json|proto|yaml|service|dict)|)"
-            R"(CMakeLists\.txt|\.clang-format|\.clang-tidy|\.gitignore|run))");
+      path,
+      R"((.*/)?([^/]*\.(cc|h|sh|md|cmake|json|proto|yaml|conf|dict|service\.in)|)"
+      R"(CMakeLists\.txt|\.clang-format|\.clang-tidy|\.gitignore|run))");
 }
 
 // Walks C++ text one character at a time; `Next` says what to show for it.
@@ -193,6 +195,22 @@ absl::string_view FolderOf(absl::string_view path) {
 absl::string_view NameOf(absl::string_view path) {
   const size_t slash = path.rfind('/');
   return slash == absl::string_view::npos ? path : path.substr(slash + 1);
+}
+
+std::string LinkTarget(absl::string_view from, absl::string_view target) {
+  const std::string path = absl::StrCat(FolderOf(from), "/", target);
+  std::vector<absl::string_view> parts;
+  for (const absl::string_view part : absl::StrSplit(path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (part != "..") {
+      parts.push_back(part);
+    } else if (parts.empty()) {
+      return "/";
+    } else {
+      parts.pop_back();
+    }
+  }
+  return absl::StrJoin(parts, "/");
 }
 
 }  // namespace cupel::lint

@@ -50,6 +50,10 @@ bool IsCpp(absl::string_view path);
 // "common/util" for "common/util/hex.h"; "" for a file at the root.
 absl::string_view FolderOf(absl::string_view path);
 absl::string_view NameOf(absl::string_view path);
+// The path that the relative link `target` in the file `from` means:
+// "docs/formats" for "../formats" in "docs/adr/a.md". "/" if it leaves the
+// tree.
+std::string LinkTarget(absl::string_view from, absl::string_view target);
 
 }  // namespace cupel::lint
 

@@ -156,23 +156,6 @@ void CheckWords(const File& file, Reporter& report) {
   }
 }
 
-// "docs/adr/../formats" to "docs/formats". nullopt-like: "/" if it leaves the
-// tree.
-std::string Normalize(absl::string_view path) {
-  std::vector<absl::string_view> parts;
-  for (const absl::string_view part : absl::StrSplit(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part != "..") {
-      parts.push_back(part);
-    } else if (parts.empty()) {
-      return "/";
-    } else {
-      parts.pop_back();
-    }
-  }
-  return absl::StrJoin(parts, "/");
-}
-
 void CheckLinks(const Tree& tree, const File& file, Reporter& report) {
   int number = 0;
   for (const absl::string_view line : absl::StrSplit(file.text, '\n')) {
@@ -182,8 +165,7 @@ void CheckLinks(const Tree& tree, const File& file, Reporter& report) {
     while (RE2::FindAndConsume(&rest, Pattern(R"(\]\(([^)#\s]*)[^)]*\))"),
                                &target)) {
       if (target.empty() || absl::StrContains(target, "://")) continue;
-      const std::string path =
-          Normalize(absl::StrCat(FolderOf(file.path), "/", target));
+      const std::string path = LinkTarget(file.path, target);
       const bool exists = std::ranges::any_of(tree, [&](const File& other) {
         return other.path == path || absl::StartsWith(other.path, path + "/");
       });

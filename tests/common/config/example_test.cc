@@ -1,8 +1,10 @@
 // The files of packaging/config are what the code says.
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "common/config/agent_config.h"
 #include "common/config/tenant_config.h"
@@ -10,11 +12,13 @@
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cupel::config {
 namespace {
 
 using testing::IsOk;
+using testing::StatusIs;
 using testing::StatusOf;
 
 std::string ExamplePath(const std::string& program) {
@@ -53,6 +57,44 @@ TEST_CASE("The shipped examples hold every option with its default") {
   CheckExample("agent", AgentOptions(), LoadAgentConfig);
   CheckExample("verifier", VerifierOptions(), LoadVerifierConfig);
   CheckExample("tenant", TenantOptions(), LoadTenantConfig);
+}
+
+// The example with `line` at its end, in a file of the test's own.
+template <typename Config>
+void CheckLineIsRefused(const std::string& program, const std::string& line,
+                        const std::string& message,
+                        absl::StatusOr<Config> (*load)(const Sources&,
+                                                       Origins*)) {
+  CAPTURE(program, line);
+  const testing::TemporaryFolder folder;
+  const std::string path = folder / (program + ".yaml");
+  const auto example = ReadFile(ExamplePath(program), 1 << 20);
+  REQUIRE_THAT(StatusOf(example), IsOk());
+  const std::string text(AsText(*example));
+  REQUIRE_THAT(WriteFile(path, absl::StrCat(text, line, "\n")), IsOk());
+  const auto line_number = std::ranges::count(text, '\n') + 1;
+  CHECK_THAT(StatusOf(load({.file = path, .file_required = true}, nullptr)),
+             StatusIs(absl::StatusCode::kInvalidArgument,
+                      absl::StrCat(path, ":", line_number, ": ", message)));
+}
+
+template <typename Config>
+void CheckOneLineTooMany(const std::string& program,
+                         const std::vector<Option<Config>>& table,
+                         absl::StatusOr<Config> (*load)(const Sources&,
+                                                        Origins*)) {
+  CheckLineIsRefused(program, "no_such_option: 1",
+                     "unknown option \"no_such_option\"", load);
+  for (const Option<Config>& option : table) {
+    CheckLineIsRefused(program, option.key + ": x",
+                       option.key + " stands here again", load);
+  }
+}
+
+TEST_CASE("Unknown and repeated options are refused in every program's file") {
+  CheckOneLineTooMany("agent", AgentOptions(), LoadAgentConfig);
+  CheckOneLineTooMany("verifier", VerifierOptions(), LoadVerifierConfig);
+  CheckOneLineTooMany("tenant", TenantOptions(), LoadTenantConfig);
 }
 
 TEST_CASE("Any value that is rendered is read as the same") {

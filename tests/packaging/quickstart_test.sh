@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# packaging/quickstart.sh as different people use it: with a wrong option, ended
+# in the middle, without any rights, and with --keep.
+#
+#   quickstart_test.sh BUILD
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+build=$(realpath "$1")
+
+fail() {
+  echo "quickstart_test: $1" >&2
+  cat "$scratch"/*.txt >&2 2>/dev/null || true
+  exit 1
+}
+
+scratch=$(mktemp -d)
+cleanup() {
+  local stop
+  for stop in "$scratch"/tmp/*/stop.sh; do
+    [[ ! -x $stop ]] || "$stop"
+  done
+  rm -rf "$scratch"
+}
+trap cleanup EXIT
+
+# Somebody else may be unable to read the tree, so this is a copy of what counts.
+tree=$scratch/tree
+mkdir -p "$tree/packaging" "$tree/bin" "$scratch/tmp"
+cp packaging/quickstart.sh "$tree/packaging/"
+for program in agent verifier tenant; do
+  mkdir "$tree/bin/$program"
+  cp "$build/$program/cupel-$program" "$tree/bin/$program/"
+done
+chmod -R go+rX "$scratch"
+export TMPDIR=$scratch/tmp
+quickstart=("$tree/packaging/quickstart.sh" --bin "$tree/bin")
+if [[ $(id -u) -eq 0 ]]; then
+  chown nobody "$scratch/tmp"
+  quickstart=(setpriv --reuid=nobody --regid=nogroup --clear-groups
+    "${quickstart[@]}")
+fi
+
+# --- What can't be meant is refused, before anything is started.
+
+for wrong in --nonsense "--bin" "--bin $scratch/nowhere" "--keep --help-me"; do
+  status=0
+  # shellcheck disable=SC2086  # several words on purpose
+  "$tree/packaging/quickstart.sh" $wrong >"$scratch/out.txt" 2>&1 || status=$?
+  [[ $status -eq 2 ]] || fail "$wrong ends with $status"
+  grep -q -- "--keep" "$scratch/out.txt" || fail "$wrong does not say what is right"
+done
+"$tree/packaging/quickstart.sh" --help >"$scratch/out.txt" || fail "--help fails"
+
+# --- Whoever ends it early finds nothing left.
+
+# Each step's first line is a place to end it at.
+end_at() {
+  local signal=$1 line=$2 pid tries=0 status=0
+  # A process group of its own, as a terminal gives; and not with the signals
+  # ignored that a shell's background jobs are started with.
+  perl -e '$SIG{INT} = "DEFAULT"; setpgrp; exec @ARGV' \
+    "${quickstart[@]}" >"$scratch/out.txt" 2>&1 &
+  pid=$!
+  until grep -q "$line" "$scratch/out.txt"; do
+    tries=$((tries + 1))
+    [[ $tries -lt 1200 ]] || fail "never came to: $line"
+    sleep 0.05
+  done
+  kill -"$signal" -- "-$pid"
+  wait "$pid" || status=$?
+  [[ $status -eq $((128 + $(kill -l "$signal"))) ]] ||
+    fail "after $signal it ends with $status"
+  [[ -z $(ls -A "$scratch/tmp") ]] || fail "$signal leaves files behind"
+  ! pgrep -f "$scratch/tmp/" >"$scratch/left.txt" ||
+    fail "$signal leaves processes behind"
+}
+end_at INT "^1\."
+end_at TERM "^5\."
+end_at HUP "^4\."
+
+# --- What is kept can be looked at, and ended.
+
+"${quickstart[@]}" --keep >"$scratch/out.txt" 2>&1 || fail "--keep fails"
+grep -q "said FAILED:" "$scratch/out.txt" || fail "nothing has failed"
+work=$(echo "$scratch"/tmp/cupel.*)
+(
+  # shellcheck source=/dev/null
+  . "$work/tenant.env"
+  cupel-tenant list | grep -q FAILED
+) || fail "the tenant can't be used against it"
+"$work/stop.sh" || fail "stop.sh fails"
+[[ ! -e $work ]] || fail "stop.sh leaves files behind"
+! pgrep -f "$scratch/tmp/" >"$scratch/left.txt" ||
+  fail "stop.sh leaves processes behind"
+
+echo "quickstart: refused, ended early, kept and stopped as it should"
