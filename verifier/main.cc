@@ -1,7 +1,9 @@
 // cupel-verifier: enrols agents, judges what they bring, serves operators.
 #include <signal.h>
 
+#include <csignal>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,6 +20,7 @@
 #include "common/util/log.h"
 #include "common/util/status_macros.h"
 #include "verifier/pki/pki.h"
+#include "verifier/rpc/descriptor_limit.h"
 #include "verifier/rpc/server.h"
 #include "verifier/store/sql_store.h"
 
@@ -68,12 +71,18 @@ absl::StatusOr<config::VerifierConfig> LoadConfig(const Flags& flags) {
 absl::StatusOr<std::unique_ptr<SqlStore>> OpenStore(
     const config::VerifierConfig& config) {
   std::error_code error;
-  std::filesystem::create_directories(config.state_dir, error);
+  const bool is_new =
+      std::filesystem::create_directories(config.state_dir, error);
+  if (is_new && !error) {
+    std::filesystem::permissions(config.state_dir,
+                                 std::filesystem::perms::owner_all, error);
+  }
   if (error) {
     return absl::UnavailableError(
         absl::StrCat("state_dir: ", config.state_dir, ": ", error.message()));
   }
-  return SqlStore::Open(config.store_path);
+  return SqlStore::Open(config.store_path,
+                        {.pending_timeout = config.pending_timeout});
 }
 
 // For whoever has started it with --free-ports.
@@ -86,20 +95,40 @@ std::string ListeningText(const ListenAddresses& addresses) {
   return text;
 }
 
-absl::Status Run(const Flags& flags) {
-  // Blocked before there is any thread: sigwait has them to itself.
+// Those that Run waits for, kept from every thread that is started later.
+sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    sigaddset(&signals, signal);
+  }
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  // A log that nobody reads any more, and a file that may not grow, are errors
+  // of a write and no reason to end.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  return signals;
+}
 
+// Waits for the end; until then SIGHUP has the certificate read again.
+int AwaitEnd(const sigset_t& signals, Server& server) {
+  while (true) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal != SIGHUP) return signal;
+    server.ReloadCertificate();
+  }
+}
+
+absl::Status Run(const Flags& flags) {
+  const sigset_t signals = BlockSignals();
   CUPEL_ASSIGN_OR_RETURN(const config::VerifierConfig config,
                          LoadConfig(flags));
   Logger::Options log_options;
   log_options.format = config.log_format;
   log_options.least = config.log_level;
   Logger log(std::move(log_options));
+  RaiseDescriptorLimit(config.max_streams, log);
   CUPEL_ASSIGN_OR_RETURN(const std::unique_ptr<SqlStore> store,
                          OpenStore(config));
   CUPEL_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
@@ -110,8 +139,7 @@ absl::Status Run(const Flags& flags) {
   log.Info("cupel-verifier listens", {{"attest", addresses.attest},
                                       {"fleet", addresses.fleet},
                                       {"metrics", addresses.metrics}});
-  int signal = 0;
-  sigwait(&signals, &signal);
+  const int signal = AwaitEnd(signals, *server);
   log.Info("cupel-verifier ends", {{"signal", signal}});
   std::error_code ignored;
   std::filesystem::remove(listening, ignored);
@@ -147,7 +175,10 @@ absl::Status Renew(const Flags& flags) {
     std::printf("%s is valid until %s\n", one.folder.c_str(),
                 absl::FormatTime(one.not_after, absl::UTCTimeZone()).c_str());
   }
-  std::printf("Restart cupel-verifier to have it show its new certificate.\n");
+  std::printf(
+      "A cupel-verifier that runs takes its new certificate up within "
+      "seconds,\n"
+      "and says so in its log. Connections that are open go on.\n");
   return absl::OkStatus();
 }
 
@@ -158,9 +189,11 @@ absl::Status Backup(const Flags& flags) {
     return absl::NotFoundError(
         absl::StrCat("store_path: there is no ", config.store_path));
   }
-  CUPEL_ASSIGN_OR_RETURN(const std::unique_ptr<SqlStore> store,
-                         SqlStore::Open(config.store_path));
-  return store->Backup(flags.backup_file);
+  CUPEL_RETURN_IF_ERROR(
+      SqlStore::BackupFile(config.store_path, flags.backup_file));
+  std::printf("Copied %s to %s.\n", config.store_path.c_str(),
+              flags.backup_file.c_str());
+  return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
@@ -229,4 +262,11 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace cupel::verifier
 
-int main(int argc, char** argv) { return cupel::verifier::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return cupel::verifier::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "cupel-verifier: %s\n", error.what());
+    return 1;
+  }
+}

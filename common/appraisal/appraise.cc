@@ -111,6 +111,8 @@ absl::StatusOr<Appraisal> AppraiseUnguarded(const Evidence& evidence,
   if (appraisal.verdict == Verdict::kPass && list.explained) {
     appraisal.progress = NextProgress(std::move(list.progress), std::move(key),
                                       pcrs, progress, boot);
+    appraisal.progress.counts = appraisal.counts;
+    appraisal.progress.counts.pending = 0;
   } else if (appraisal.verdict == Verdict::kPass && pcrs.any()) {
     return absl::InternalError(
         "appraisal: PCR values that nothing explains, and no finding");

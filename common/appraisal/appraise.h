@@ -97,6 +97,20 @@ struct Reference {
   bool tolerate_violations = false;
 };
 
+// Of the entries judged, by what became of them; and of those beyond.
+struct EntryCounts {
+  uint64_t entries = 0;   // judged
+  uint64_t good = 0;      // cleared by a digest or as boot_aggregate
+  uint64_t excluded = 0;  // cleared by an exclude
+  uint64_t not_in_policy = 0;
+  uint64_t digest_mismatch = 0;
+  uint64_t template_digest = 0;
+  uint64_t violations = 0;
+  uint64_t other_failures = 0;  // every other id
+  uint64_t pending = 0;  // in the list, behind the prefix that was judged
+  friend bool operator==(const EntryCounts&, const EntryCounts&) = default;
+};
+
 // Where an appraisal stands in a machine's list, to resume from. A value.
 struct Progress {
   // ProgressKey of what it was made with. With any other key, and with an empty
@@ -115,25 +129,14 @@ struct Progress {
   // repeat it.
   uint64_t pending_size = 0;
   std::optional<crypto::Digest> pending_digest;  // SHA-256
+  // Of the entries of the prefix, nothing pending; whoever judged them.
+  EntryCounts counts;
 };
 
 enum class Verdict : uint8_t {
   kPass,       // every check that applies was made and passed
   kFail,       // at least one failed
   kUndecided,  // none failed, but at least one could not be made
-};
-
-// Of the entries judged, by what became of them; and of those beyond.
-struct EntryCounts {
-  uint64_t entries = 0;   // judged
-  uint64_t good = 0;      // cleared by a digest or as boot_aggregate
-  uint64_t excluded = 0;  // cleared by an exclude
-  uint64_t not_in_policy = 0;
-  uint64_t digest_mismatch = 0;
-  uint64_t template_digest = 0;
-  uint64_t violations = 0;
-  uint64_t other_failures = 0;  // every other id
-  uint64_t pending = 0;  // in the list, behind the prefix that was judged
 };
 
 // How far the list is vouched for.
@@ -154,6 +157,7 @@ struct Appraisal {
   std::vector<Finding> findings;  // in the order of the checks
   // Findings beyond Options::max_findings, counted but not kept.
   uint64_t findings_dropped = 0;
+  // From the list's start, also where only its rest was judged.
   EntryCounts counts;
   // The bank that the list was replayed in, where PCR values were given.
   std::optional<crypto::HashAlgorithm> bank;

@@ -215,7 +215,10 @@ bool ListCheck::Prepare() {
                      "needed")));
     return false;
   }
-  if (!whole_list) result_.progress = in_.progress;
+  if (!whole_list) {
+    result_.progress = in_.progress;
+    counts_ = in_.progress.counts;
+  }
   first_seen_ = !whole_list;
   if (in_.banks.empty()) return true;
 

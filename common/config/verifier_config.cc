@@ -30,12 +30,13 @@ const std::vector<Option<VerifierConfig>>& VerifierOptions() {
       Section("Certificates (`cupel-verifier init` makes them)",
               MakeOption("tls_certificate", &C::tls_certificate, Path(),
                          "The server's certificate (PEM), then its issuers but "
-                         "for the root.")),
+                         "for the root.\nTaken up within seconds when the file "
+                         "changes, or at SIGHUP.")),
       MakeOption("tls_key", &C::tls_key, Path(),
                  "Its key (PEM), readable by the verifier alone."),
       MakeOption("client_ca", &C::client_ca, Path(),
                  "The CA of operators' certificates; it should issue nothing "
-                 "else."),
+                 "else. Read\nonce, at the start."),
       MakeOption("client_deny_list", &C::client_deny_list, PathOrNone(),
                  "Operators' keys that are refused: a line each, the SHA-256 "
                  "of the\ncertificate's SubjectPublicKeyInfo in hex. Read "
@@ -77,7 +78,8 @@ const std::vector<Option<VerifierConfig>>& VerifierOptions() {
                  "lapses."),
       MakeOption("pending_timeout", &C::pending_timeout,
                  DurationIn(absl::Seconds(1), absl::Hours(24)),
-                 "How long an agent that isn't trusted yet may take to pass."),
+                 "How long an agent that isn't trusted yet may take to pass, "
+                 "before an\nevent says that it has not."),
 
       Section(
           "Limits",
@@ -126,6 +128,11 @@ absl::StatusOr<VerifierConfig> LoadVerifierConfig(const Sources& sources,
     return absl::InvalidArgumentError(
         "fresh is not shorter than interval, so it would do nothing; shorten "
         "it, or write off");
+  }
+  if (config.unclaimed_lifetime < config.cookie_lifetime) {
+    return absl::InvalidArgumentError(
+        "unclaimed_lifetime is shorter than cookie_lifetime, so enrolments "
+        "would be refused that have just begun; raise it");
   }
   if (config.max_unproven_streams > config.max_streams) {
     return absl::InvalidArgumentError(

@@ -1,6 +1,7 @@
 // What verifier/store/store.h promises, for every implementation of it.
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -512,6 +513,25 @@ TEST_CASE_METHOD(Fixture, "a verdict and its progress are one",
     CHECK(Get().state_reason == "bad\\xff\\x00");
     CHECK(Get().findings[0].path == std::string("/a\xff\0b", 5));
   }
+}
+
+TEST_CASE_METHOD(Fixture, "agents are counted in the states that are shown",
+                 "[contract][verdict]") {
+  using Counts = std::map<AgentState, uint64_t>;
+  CHECK(*store().CountAgents() == Counts{});
+  REQUIRE_THAT(StatusOf(Enroll(Id(1), "of nobody yet")), IsOk());
+  MakePending(2);
+  Record(MakePending(3), AgentState::kTrusted);
+  Record(MakePending(4), AgentState::kFailed);
+  CHECK(*store().CountAgents() == Counts{{AgentState::kEnrolled, 1},
+                                         {AgentState::kPending, 1},
+                                         {AgentState::kTrusted, 1},
+                                         {AgentState::kFailed, 1}});
+  // Trust that has ended is none, whether anybody has swept it or not.
+  Pass(absl::Minutes(1));
+  CHECK(*store().CountAgents() == Counts{{AgentState::kEnrolled, 1},
+                                         {AgentState::kPending, 2},
+                                         {AgentState::kFailed, 1}});
 }
 
 TEST_CASE_METHOD(Fixture, "A18, A32: both epochs fence a verdict",

@@ -146,6 +146,9 @@ class EnrollmentStore : public verifier::Store {
   absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() override {
     return NotHere();
   }
+  absl::StatusOr<std::map<AgentState, uint64_t>> CountAgents() override {
+    return NotHere();
+  }
   absl::StatusOr<verifier::PolicyRecord> PutPolicy(absl::string_view,
                                                    absl::string_view,
                                                    std::span<const uint8_t>,

@@ -301,6 +301,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
 
 Server::~Server() { End(pid_); }
 
+absl::StatusOr<int> Server::Wait(std::chrono::milliseconds timeout) const {
+  siginfo_t info = {};
+  // Its status stays there for End.
+  if (!WaitUntil(pid_, Clock::now() + timeout) ||
+      waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0) {
+    return absl::DeadlineExceededError("the program runs on");
+  }
+  return info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+}
+
 bool IsInPath(const std::string& program) {
   const char* const path = std::getenv("PATH");
   const std::vector<std::string> folders =

@@ -66,6 +66,11 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  pid_t pid() const { return pid_; }
+  // Waits for its end. The exit code, as CommandResult's; kDeadlineExceeded if
+  // it runs on.
+  absl::StatusOr<int> Wait(std::chrono::milliseconds timeout) const;
+
  private:
   explicit Server(pid_t pid) : pid_(pid) {}
 

@@ -134,12 +134,13 @@ absl::Status In(const absl::Status& status, absl::string_view what) {
   return WithContext(status, absl::StrCat("enrolment: ", what));
 }
 
-absl::Status CheckAge(absl::Time issued, absl::Time now) {
+absl::Status CheckAge(absl::Time issued, absl::Time now,
+                      absl::Duration lifetime) {
   // A cookie from the future is one of a clock that went back.
-  if (issued <= now && now - issued <= kCookieLifetime) return absl::OkStatus();
+  if (issued <= now && now - issued <= lifetime) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("enrolment: the cookie has expired after ",
-                   absl::FormatDuration(kCookieLifetime), "; begin again"));
+                   absl::FormatDuration(lifetime), "; begin again"));
 }
 
 }  // namespace
@@ -215,12 +216,13 @@ absl::StatusOr<AgentRecord> Enroller::Complete(
                          keys_->Open(request.cookie));
   const CookieContent& content = opened.content;
   const absl::Time now = store_->Now();
-  CUPEL_RETURN_IF_ERROR(CheckAge(content.issued, now));
-  const auto certificate = std::ranges::find_if(
+  CUPEL_RETURN_IF_ERROR(
+      CheckAge(content.issued, now, options_.cookie_lifetime));
+  const bool is_known = std::ranges::any_of(
       verifier_certificates, [&content](const Digest& hash) {
         return std::ranges::equal(hash.bytes(), content.verifier_certificate);
       });
-  if (certificate == verifier_certificates.end()) {
+  if (!is_known) {
     return absl::PermissionDeniedError(
         "enrolment: begun with another certificate of the verifier than this "
         "connection's; begin again");
@@ -242,15 +244,19 @@ absl::StatusOr<AgentRecord> Enroller::Complete(
       .time = now,
       .address = std::string(address),
   };
-  CUPEL_ASSIGN_OR_RETURN(
-      const Secret expected,
-      tpm::EnrollmentProof(content.secret,
-                           {.cookie = request.cookie,
-                            .agent_id = &content.agent_id,
-                            .ek_name = enrollment.ek_name,
-                            .ak_name = enrollment.ak_name,
-                            .verifier_certificate = &*certificate}));
-  if (!(Secret(request.proof) == expected)) {
+  // The certificate may have been replaced between the connection and Begin.
+  bool is_proven = false;
+  for (const Digest& shown : verifier_certificates) {
+    CUPEL_ASSIGN_OR_RETURN(
+        const Secret expected,
+        tpm::EnrollmentProof(content.secret, {.cookie = request.cookie,
+                                              .agent_id = &content.agent_id,
+                                              .ek_name = enrollment.ek_name,
+                                              .ak_name = enrollment.ak_name,
+                                              .verifier_certificate = &shown}));
+    is_proven |= Secret(request.proof) == expected;
+  }
+  if (!is_proven) {
     return absl::PermissionDeniedError(
         "enrolment: the proof is wrong: the TPM doesn't hold both keys");
   }

@@ -26,7 +26,7 @@
 
 namespace cupel::verifier {
 
-// How long a cookie may take from Begin to Complete.
+// How long a cookie may take from Begin to Complete, if nothing else is said.
 inline constexpr absl::Duration kCookieLifetime = absl::Seconds(60);
 
 // Bounds on what a stranger may send, in bytes unless said otherwise; looked at
@@ -56,6 +56,7 @@ struct EnrollerOptions {
   std::optional<crypto::TrustAnchors> ek_roots = std::nullopt;
   // Enrolments that no tenant has claimed, for each peer address.
   uint32_t max_unclaimed_per_address = 16;
+  absl::Duration cookie_lifetime = kCookieLifetime;
 };
 
 // Threads: every function may be called by any thread.
@@ -68,8 +69,8 @@ class Enroller {
 
   // Judges what an agent shows of its keys, and answers with a secret that only
   // a TPM which holds both of them can recover. Changes nothing and stores
-  // nothing. `verifier_certificate` is the SHA-256 of the DER of the
-  // certificate that this connection was served with.
+  // nothing. `verifier_certificate` is the SHA-256 of the DER of this node's
+  // present certificate.
   //
   // Errors: kInvalidArgument, a field is malformed, no EK template has that
   // name, or the certificate's key doesn't fit it; kResourceExhausted, a bound
@@ -81,8 +82,9 @@ class Enroller {
 
   // Checks the proof and binds id, EK and AK. `address` is that of the peer,
   // without its port: enrolments are counted by it.
-  // `verifier_certificates` are the SHA-256 of those that this node has served
-  // since the connection was opened; Begin's must be one of them.
+  // `verifier_certificates` are the SHA-256 of those that this node may have
+  // shown on the agent's connection: Begin's must be one of them, and the proof
+  // must be made with one of them, which the agent takes from TLS.
   //
   // Errors: kInvalidArgument, a field has a wrong size; kPermissionDenied, the
   // cookie is not this verifier's, was begun with another certificate, or the

@@ -376,13 +376,4 @@ absl::StatusOr<std::string> SpkiSha256(const X509& certificate) {
   return hex;
 }
 
-absl::StatusOr<std::string> CertificateSha256(const X509& certificate) {
-  uint8_t* der = nullptr;
-  const int size = i2d_X509(&certificate, &der);
-  if (size <= 0) return OpensslError("a certificate");
-  std::string hex = Sha256Hex({der, static_cast<size_t>(size)});
-  OPENSSL_free(der);
-  return hex;
-}
-
 }  // namespace cupel::verifier

@@ -72,10 +72,8 @@ absl::StatusOr<Secret> KeyToPem(const EVP_PKEY& key);
 absl::StatusOr<crypto::Owned<X509>> CertificateFromPem(absl::string_view pem);
 absl::StatusOr<crypto::Owned<EVP_PKEY>> KeyFromPem(absl::string_view pem);
 
-// The SHA-256 of the certificate's SubjectPublicKeyInfo, of its whole DER: in
-// lower-case hex.
+// The SHA-256 of the certificate's SubjectPublicKeyInfo, in lower-case hex.
 absl::StatusOr<std::string> SpkiSha256(const X509& certificate);
-absl::StatusOr<std::string> CertificateSha256(const X509& certificate);
 
 // The subject's alternative names, as OpenSSL holds them; null where there are
 // none. kInvalidArgument if the extension is malformed or stands twice.

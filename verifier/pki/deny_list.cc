@@ -1,7 +1,5 @@
 #include "verifier/pki/deny_list.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -20,10 +18,6 @@ namespace {
 
 constexpr size_t kMaxFileSize = size_t{16} << 20;
 constexpr size_t kDigestSize = 32;
-
-int64_t Nanoseconds(const timespec& time) {
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 absl::Status Unusable(const std::string& path, absl::string_view why) {
   return absl::FailedPreconditionError(absl::StrCat(
@@ -52,16 +46,11 @@ absl::StatusOr<std::set<std::string>> ParseDenyList(absl::string_view text) {
 }
 
 absl::Status DenyList::Refresh() {
-  struct stat info = {};
-  if (stat(path_.c_str(), &info) != 0) {
+  const std::optional<FileVersion> version = VersionOfFile(path_);
+  if (!version.has_value()) {
     version_.reset();
     return Unusable(path_, std::strerror(errno));
   }
-  const Version version = {.device = info.st_dev,
-                           .inode = info.st_ino,
-                           .size = info.st_size,
-                           .modified_ns = Nanoseconds(info.st_mtim),
-                           .changed_ns = Nanoseconds(info.st_ctim)};
   if (version_ == version) return absl::OkStatus();
   version_.reset();
   const auto bytes = ReadFile(path_, kMaxFileSize);

@@ -2,9 +2,6 @@
 #ifndef CUPEL_VERIFIER_PKI_DENY_LIST_H_
 #define CUPEL_VERIFIER_PKI_DENY_LIST_H_
 
-#include <sys/types.h>
-
-#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -13,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "verifier/pki/file_version.h"
 
 namespace cupel::verifier {
 
@@ -40,20 +38,11 @@ class DenyList {
   absl::Status Check(absl::string_view spki_sha256);
 
  private:
-  // What tells one state of a file from another.
-  struct Version {
-    dev_t device = 0;
-    ino_t inode = 0;
-    off_t size = 0;
-    int64_t modified_ns = 0;
-    int64_t changed_ns = 0;
-    friend bool operator==(const Version&, const Version&) = default;
-  };
   absl::Status Refresh();
 
   const std::string path_;
   std::mutex mutex_;
-  std::optional<Version> version_;  // of `denied_`; nullopt: none was read
+  std::optional<FileVersion> version_;  // of `denied_`; nullopt: none was read
   std::set<std::string> denied_;
 };
 

@@ -104,6 +104,12 @@ absl::StatusOr<OperatorRole> ParseOperatorRole(absl::string_view name) {
       absl::StrCat(Quoted(name, kMaxShown), " is no role: admin or viewer"));
 }
 
+std::string OperatorName(const OperatorIdentity& identity) {
+  return absl::StrCat(OperatorRoleName(identity.role), " ",
+                      EscapeForDisplay(identity.common_name.substr(0, 128)),
+                      " (spki ", identity.spki_sha256.substr(0, 16), ")");
+}
+
 absl::Status ValidateTenantName(absl::string_view tenant) {
   const auto is_word = [](char c) {
     return absl::ascii_islower(static_cast<unsigned char>(c)) ||

@@ -27,6 +27,9 @@ struct OperatorIdentity {
   absl::Time not_after;  // streams end then
 };
 
+// How history and log call an operator: "admin alice (spki 12ab...)". Escaped.
+std::string OperatorName(const OperatorIdentity& identity);
+
 // kInvalidArgument unless `tenant` has 1 to 63 of a-z, 0-9, '-', '_' and '.',
 // and begins with a letter or digit.
 absl::Status ValidateTenantName(absl::string_view tenant);

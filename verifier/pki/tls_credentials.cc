@@ -1,11 +1,14 @@
 #include "verifier/pki/tls_credentials.h"
 
+#include <openssl/ssl.h>
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/crypto/certificate.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
@@ -30,6 +33,21 @@ absl::Status CheckMode(const std::string& key_path) {
   return absl::OkStatus();
 }
 
+// As a listener would take them: it says nothing of what it could not take.
+bool IsTakenByTls(X509* certificate, EVP_PKEY* key) {
+  struct Free {
+    void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+  };
+  const std::unique_ptr<SSL_CTX, Free> context(
+      SSL_CTX_new(TLS_server_method()));
+  const bool taken = context != nullptr &&
+                     SSL_CTX_use_certificate(context.get(), certificate) == 1 &&
+                     SSL_CTX_use_PrivateKey(context.get(), key) == 1 &&
+                     SSL_CTX_check_private_key(context.get()) == 1;
+  if (!taken) (void)crypto::OpensslError("");  // empties the queue
+  return taken;
+}
+
 absl::StatusOr<TlsCredentials> LoadOnce(const std::string& certificate_path,
                                         const std::string& key_path) {
   CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> certificate_pem,
@@ -49,15 +67,22 @@ absl::StatusOr<TlsCredentials> LoadOnce(const std::string& certificate_path,
         EscapeForDisplay(key_path), " is not the key of ",
         EscapeForDisplay(certificate_path), "; `renew` makes a new pair"));
   }
-  TlsCredentials credentials = {
-      .certificate_pem = std::string(AsText(certificate_pem)),
-      .key_pem = std::string(AsText(key_pem)),
-      .certificate_sha256 = {},
-      .not_after = {}};
-  CUPEL_ASSIGN_OR_RETURN(credentials.certificate_sha256,
-                         CertificateSha256(**certificate));
-  CUPEL_ASSIGN_OR_RETURN(credentials.not_after, NotAfter(**certificate));
-  return credentials;
+  if (!IsTakenByTls(certificate->get(), key->get())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        EscapeForDisplay(certificate_path),
+        ": TLS takes no key or signature of this kind or size; `renew` makes a "
+        "new pair"));
+  }
+  const auto chain =
+      crypto::Certificate::BundleFromPem(AsText(certificate_pem));
+  if (!chain.ok()) {
+    return WithContext(chain.status(), EscapeForDisplay(certificate_path));
+  }
+  return TlsCredentials{.certificate_pem = std::string(AsText(certificate_pem)),
+                        .key_pem = std::string(AsText(key_pem)),
+                        .certificate_sha256 = chain->front().fingerprint(),
+                        .not_before = chain->front().not_before(),
+                        .not_after = chain->front().not_after()};
 }
 
 }  // namespace

@@ -65,7 +65,9 @@ void LogState(const AgentId& agent, AgentState previous, AgentState state,
   if (state == previous) return;
   const std::string id = agent.ToString();
   if (state == AgentState::kFailed) {
-    log.Warning(absl::StrCat("agent ", id, " failed, it is trusted no more"),
+    // The guide's words, which alerts look for. What stops is trust: a failed
+    // agent goes on being appraised.
+    log.Warning(absl::StrCat("agent ", id, " failed, stopping polling"),
                 {{"previous", AgentStateName(previous)}});
     return;
   }

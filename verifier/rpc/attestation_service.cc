@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <exception>
 #include <functional>
 #include <string>
@@ -10,10 +9,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/util/bytes.h"
 #include "verifier/rpc/attestation_log.h"
 #include "verifier/rpc/attestation_messages.h"
 #include "verifier/rpc/peer.h"
 #include "verifier/rpc/status.h"
+#include "verifier/rpc/steady_clock.h"
 #include "verifier/rpc/write_queue.h"
 
 namespace cupel::verifier {
@@ -24,12 +25,13 @@ namespace {
 constexpr size_t kMaxWaitingMessages = 64;
 constexpr absl::Duration kEndTimeout = absl::Seconds(5);
 
-// Sessions' clock: it never goes back, whatever is done to the machine's.
-absl::Time SteadyNow() {
-  static const absl::Time start = absl::Now();
-  static const auto steady_start = std::chrono::steady_clock::now();
-  return start +
-         absl::FromChrono(std::chrono::steady_clock::now() - steady_start);
+std::vector<std::vector<uint8_t>> ToBytes(
+    const std::vector<crypto::Digest>& digests) {
+  std::vector<std::vector<uint8_t>> bytes;
+  for (const crypto::Digest& digest : digests) {
+    bytes.push_back(ToVector(digest.bytes()));
+  }
+  return bytes;
 }
 
 // The stream whose input this thread is working off: what it changes in the
@@ -72,8 +74,7 @@ class AttestationStream final
           self.service_.options_,
           Session::Surroundings{around.store, around.policies, self},
           std::move(self.ticket_),
-          std::vector<std::vector<uint8_t>>{self.service_.certificate_},
-          SteadyNow());
+          ToBytes(around.certificate.Accepted(SteadyNow())), SteadyNow());
       self.Read();
     });
   }
@@ -88,6 +89,11 @@ class AttestationStream final
     Post([](AttestationStream& self) {
       self.settings_changed_ = false;
       self.session_->OnSettingsChanged(SteadyNow());
+    });
+  }
+  void Certificate(const crypto::Digest& sha256) {
+    Post([sha256](AttestationStream& self) {
+      self.session_->OnCertificate(ToVector(sha256.bytes()));
     });
   }
   void AttestNow() {
@@ -129,12 +135,15 @@ class AttestationStream final
     Send(ToProto(message));
   }
   void SendVerdict(const VerdictMessage& message) override {
-    if (agent_.has_value()) {
-      LogState(*agent_, state_.value_or(AgentState::kPending), message.state,
-               log());
+    if (evidence_complete_.has_value()) {
+      service_.surroundings_.metrics.CountAttestation(SteadyNow() -
+                                                      *evidence_complete_);
+      evidence_complete_.reset();
     }
-    state_ = message.state;
     Send(ToProto(message));
+  }
+  void OnStateRecorded(AgentState previous, AgentState state) override {
+    if (agent_.has_value()) LogState(*agent_, previous, state, log());
   }
   void SendRefusal(const RefusalMessage& message) override {
     log().Info("stream refused",
@@ -146,6 +155,7 @@ class AttestationStream final
   void PostAppraisal(AppraisalJob job) override {
     if (agent_.has_value()) LogAppraisalStart(*agent_, log());
     const absl::Time begun = SteadyNow();
+    evidence_complete_ = begun;
     // A key of its own: messages are taken meanwhile.
     service_.surroundings_.pool.Post(
         absl::StrCat("appraisal of ", key_),
@@ -298,7 +308,7 @@ class AttestationStream final
   std::unique_ptr<Session> session_;
   v1::AgentMessage message_;
   std::optional<AgentId> agent_;
-  std::optional<AgentState> state_;
+  std::optional<absl::Time> evidence_complete_;  // of the present round
   Scheduler::Id timer_ = 0;
   bool ended_ = false;
   std::atomic<bool> done_ = false;  // gRPC is; Forget may be called twice
@@ -306,17 +316,25 @@ class AttestationStream final
 
 AttestationService::AttestationService(const Surroundings& surroundings,
                                        SessionOptions options,
-                                       size_t max_streams,
-                                       std::vector<uint8_t> certificate)
+                                       size_t max_streams)
     : surroundings_(surroundings),
       options_(std::move(options)),
-      max_streams_(max_streams),
-      certificate_(std::move(certificate)) {}
+      max_streams_(max_streams) {}
 
 AttestationService::~AttestationService() = default;
 
 grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>*
 AttestationService::Attest(grpc::CallbackServerContext* context) {
+  try {
+    return Begin(context);
+  } catch (const std::exception& error) {
+    return new RefusedStream(
+        ToGrpc(absl::InternalError(error.what()), "Attest", surroundings_.log));
+  }
+}
+
+grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>*
+AttestationService::Begin(grpc::CallbackServerContext* context) {
   const auto stream =
       std::make_shared<AttestationStream>(*this, context, ++last_number_);
   auto ticket = surroundings_.table.Open(
@@ -369,6 +387,12 @@ std::vector<AttestationService::Stream> AttestationService::StreamsOf(
 
 void AttestationService::OnStoreChange(const std::optional<AgentId>& agent) {
   for (const Stream& stream : StreamsOf(agent)) stream->SettingsChanged();
+}
+
+void AttestationService::OnCertificate(const crypto::Digest& sha256) {
+  for (const Stream& stream : StreamsOf(std::nullopt)) {
+    stream->Certificate(sha256);
+  }
 }
 
 bool AttestationService::AttestNow(const AgentId& agent) {

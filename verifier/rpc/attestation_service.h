@@ -14,11 +14,13 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/crypto/digest.h"
 #include "common/util/agent_id.h"
 #include "common/util/log.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/cupel/v1/attestation.grpc.pb.h"
+#include "verifier/pki/served_certificate.h"
 #include "verifier/rpc/metrics.h"
 #include "verifier/rpc/scheduler.h"
 #include "verifier/session/policy_cache.h"
@@ -42,11 +44,11 @@ class AttestationService final : public v1::Attestation::CallbackService {
     Scheduler& scheduler;
     Metrics& metrics;
     Logger& log;
+    const ServedCertificate& certificate;
   };
 
-  // `certificate` is the SHA-256 of the DER of the server's certificate.
   AttestationService(const Surroundings& surroundings, SessionOptions options,
-                     size_t max_streams, std::vector<uint8_t> certificate);
+                     size_t max_streams);
   ~AttestationService() override;
 
   grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>* Attest(
@@ -55,6 +57,9 @@ class AttestationService final : public v1::Attestation::CallbackService {
   // For Store::OnChange: tells the sessions of that agent, or all of them. From
   // any thread, never blocks.
   void OnStoreChange(const std::optional<AgentId>& agent);
+  // The listener shows this one from now on: the streams that are open take
+  // quotes for it too. Call it once the certificate of the surroundings is it.
+  void OnCertificate(const crypto::Digest& sha256);
   // Asks the agent for a quote at once. False if it has no proven stream here.
   bool AttestNow(const AgentId& agent);
   // Ends every stream, and refuses those that come.
@@ -66,6 +71,8 @@ class AttestationService final : public v1::Attestation::CallbackService {
   friend class AttestationStream;
   using Stream = std::shared_ptr<AttestationStream>;
 
+  grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>* Begin(
+      grpc::CallbackServerContext* context);
   void Register(const AgentId& agent, const Stream& stream);
   void Forget(const std::optional<AgentId>& agent, const Stream& stream);
   std::vector<Stream> StreamsOf(const std::optional<AgentId>& agent) const;
@@ -73,7 +80,6 @@ class AttestationService final : public v1::Attestation::CallbackService {
   const Surroundings surroundings_;
   const SessionOptions options_;
   const size_t max_streams_;
-  const std::vector<uint8_t> certificate_;
 
   std::atomic<uint64_t> last_number_ = 0;
   mutable std::mutex mutex_;  // guards all below

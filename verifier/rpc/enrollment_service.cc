@@ -10,6 +10,7 @@
 #include "common/util/bytes.h"
 #include "common/util/status_macros.h"
 #include "verifier/rpc/peer.h"
+#include "verifier/rpc/steady_clock.h"
 #include "verifier/rpc/unary.h"
 
 namespace cupel::verifier {
@@ -41,15 +42,14 @@ absl::StatusOr<v1::BeginEnrollmentReply> DoBegin(
 }
 
 absl::StatusOr<v1::CompleteEnrollmentReply> DoComplete(
-    const Enroller& enroller, const crypto::Digest& certificate,
+    const Enroller& enroller, const std::vector<crypto::Digest>& certificates,
     const std::string& address, const v1::CompleteEnrollmentRequest& request,
     Logger& log) {
   tpm::CompleteEnrollment complete;
   complete.cookie = ToVector(AsBytes(request.cookie()));
   complete.proof = ToVector(AsBytes(request.proof()));
-  CUPEL_ASSIGN_OR_RETURN(
-      const AgentRecord record,
-      enroller.Complete(complete, address, std::span(&certificate, 1)));
+  CUPEL_ASSIGN_OR_RETURN(const AgentRecord record,
+                         enroller.Complete(complete, address, certificates));
   log.Info("agent enrolled", {{"agent", record.id.ToString()},
                               {"ek_sha256", record.enrollment->ek_sha256},
                               {"address", address},
@@ -66,8 +66,10 @@ grpc::ServerUnaryReactor* EnrollmentService::Begin(
     const v1::BeginEnrollmentRequest* request,
     v1::BeginEnrollmentReply* reply) {
   return RunUnary(
-      context, reply, "Enrollment.Begin", pool_, log_,
-      [this, request] { return DoBegin(enroller_, certificate_, *request); });
+      context, reply, "Enrollment.Begin", pool_, log_, [this, request] {
+        return DoBegin(enroller_, certificate_.current()->certificate_sha256,
+                       *request);
+      });
 }
 
 grpc::ServerUnaryReactor* EnrollmentService::Complete(
@@ -76,8 +78,9 @@ grpc::ServerUnaryReactor* EnrollmentService::Complete(
     v1::CompleteEnrollmentReply* reply) {
   return RunUnary(context, reply, "Enrollment.Complete", pool_, log_,
                   [this, request, address = PeerAddress(context->peer())] {
-                    auto result = DoComplete(enroller_, certificate_, address,
-                                             *request, log_);
+                    auto result = DoComplete(enroller_,
+                                             certificate_.Accepted(SteadyNow()),
+                                             address, *request, log_);
                     metrics_.CountEnrollment(result.ok());
                     return result;
                   });

@@ -2,12 +2,12 @@
 #ifndef CUPEL_VERIFIER_RPC_ENROLLMENT_SERVICE_H_
 #define CUPEL_VERIFIER_RPC_ENROLLMENT_SERVICE_H_
 
-#include "common/crypto/digest.h"
 #include "common/util/log.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "proto/cupel/v1/attestation.grpc.pb.h"
 #include "verifier/enrollment/enroller.h"
+#include "verifier/pki/served_certificate.h"
 #include "verifier/rpc/metrics.h"
 #include "verifier/session/worker_pool.h"
 
@@ -16,10 +16,9 @@ namespace cupel::verifier {
 // Thread-safe. What it refers to must outlive it, and the service the server.
 class EnrollmentService final : public v1::Enrollment::CallbackService {
  public:
-  // `certificate` is the SHA-256 of the DER of the server's certificate.
   EnrollmentService(const Enroller& enroller, WorkerPool& pool,
                     Metrics& metrics, Logger& log,
-                    const crypto::Digest& certificate)
+                    const ServedCertificate& certificate)
       : enroller_(enroller),
         pool_(pool),
         metrics_(metrics),
@@ -39,7 +38,7 @@ class EnrollmentService final : public v1::Enrollment::CallbackService {
   WorkerPool& pool_;
   Metrics& metrics_;
   Logger& log_;
-  const crypto::Digest certificate_;
+  const ServedCertificate& certificate_;
 };
 
 }  // namespace cupel::verifier

@@ -108,12 +108,6 @@ absl::Status Accept(const AgentRecord& agent, const std::string& text,
 
 }  // namespace
 
-std::string OperatorName(const OperatorIdentity& identity) {
-  return absl::StrCat(OperatorRoleName(identity.role), " ",
-                      EscapeForDisplay(identity.common_name.substr(0, 128)),
-                      " (spki ", identity.spki_sha256.substr(0, 16), ")");
-}
-
 v1::Agent FleetCommands::Show(const AgentRecord& record) {
   const absl::Time now = store_.Now();
   const absl::Duration interval = record.settings.interval.value_or(interval_);

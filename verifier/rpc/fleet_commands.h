@@ -75,9 +75,6 @@ class FleetCommands {
   const std::function<bool(const AgentId&)> attest_now_;
 };
 
-// How the store's history calls an operator: "admin alice (spki 12ab...)".
-std::string OperatorName(const OperatorIdentity& identity);
-
 }  // namespace cupel::verifier
 
 #endif  // CUPEL_VERIFIER_RPC_FLEET_COMMANDS_H_

@@ -117,7 +117,8 @@ v1::Agent ToProto(const AgentRecord& record, absl::Time now,
   message.set_state(ToProto(record.StateAt(now)));
   message.set_live(record.last_seen.has_value() &&
                    *record.last_seen >= live_since);
-  if (record.valid_until.has_value()) {
+  // PENDING has a deadline too, which nobody may take for trust.
+  if (record.StateAt(now) == AgentState::kTrusted) {
     SetProto(*record.valid_until, *message.mutable_valid_until());
   }
   if (record.last_attested.has_value()) {

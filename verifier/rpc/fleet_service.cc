@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/util/status_macros.h"
 #include "verifier/rpc/fleet_messages.h"
 #include "verifier/rpc/status.h"
@@ -49,26 +49,37 @@ absl::StatusOr<Selection> ParseSelector(const v1::Selector& selector) {
 class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
                       public std::enable_shared_from_this<Watcher> {
  public:
-  Watcher(FleetService& service, OperatorIdentity who, Selection selection,
-          bool with_present, std::string key)
+  // `who` and `selection` may be errors, which end it.
+  Watcher(FleetService& service, absl::StatusOr<OperatorIdentity> who,
+          absl::StatusOr<Selection> selection, bool with_present,
+          std::string peer)
       : service_(service),
-        who_(std::move(who)),
-        selection_(std::move(selection)),
+        who_or_(std::move(who)),
+        selection_or_(std::move(selection)),
         with_present_(with_present),
-        key_(std::move(key)) {}
+        peer_(std::move(peer)),
+        key_(absl::StrCat("watch ", peer_)) {}
 
   // Looks for events, now or as soon as the last look is over.
   void Wake() {
     if (wanted_.exchange(true)) return;
     service_.surroundings_.pool.Post(key_, [self = shared_from_this()] {
       self->wanted_ = false;
-      try {
-        const absl::Status status = self->Look();
-        if (!status.ok()) self->End(status);
-      } catch (const std::exception& error) {
-        self->End(absl::InternalError(error.what()));
-      }
+      const absl::Status status =
+          NoThrow<absl::Status>([&] { return self->Look(); });
+      if (!status.ok()) self->End(status);
     });
+  }
+
+  void End(const absl::Status& status) {
+    writes_.Finish(ToGrpc(status, kCall, service_.surroundings_.log),
+                   /*at_once=*/true);
+  }
+  // Where the verifier ends by itself, which is nobody's failure.
+  void GoAway() {
+    writes_.Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                                "the verifier is shutting down"),
+                   /*at_once=*/true);
   }
 
   void OnWriteDone(bool ok) override {
@@ -85,9 +96,17 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
   absl::Status Look() {
     if (writes_.finishing()) return absl::OkStatus();
     const FleetService::Surroundings& around = service_.surroundings_;
-    CUPEL_RETURN_IF_ERROR(around.gate.Check(who_));
+    if (!admitted_) {
+      CUPEL_RETURN_IF_ERROR(
+          around.gate.Admit(who_or_, Access::kRead, kCall, peer_));
+      CUPEL_RETURN_IF_ERROR(selection_or_.status());
+      admitted_ = true;
+    }
+    CUPEL_RETURN_IF_ERROR(around.gate.Check(who()));
     around.scheduler.Cancel(timer_);
-    timer_ = around.scheduler.After(kWatchCheck, [weak = weak_from_this()] {
+    const absl::Duration next = std::clamp(who().not_after - absl::Now(),
+                                           absl::Milliseconds(1), kWatchCheck);
+    timer_ = around.scheduler.After(next, [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->Wake();
     });
     if (!sequence_.has_value()) {
@@ -98,7 +117,7 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
     while (writes_.size() == 0 && !writes_.finishing()) {
       CUPEL_ASSIGN_OR_RETURN(
           const std::vector<AgentEvent> events,
-          around.store.EventsAfter(who_.tenant, *sequence_, kEventPageSize));
+          around.store.EventsAfter(who().tenant, *sequence_, kEventPageSize));
       if (events.empty()) break;
       for (const AgentEvent& event : events) {
         sequence_ = event.sequence;
@@ -110,11 +129,11 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
 
   absl::Status SendPresent() {
     v1::Selector selector;
-    selector.set_agent_id(selection_.agent_id);
-    for (const auto& [key, value] : selection_.labels) {
+    selector.set_agent_id(selection().agent_id);
+    for (const auto& [key, value] : selection().labels) {
       (*selector.mutable_labels())[key] = value;
     }
-    auto agents = service_.surroundings_.commands.Select(who_.tenant, selector,
+    auto agents = service_.surroundings_.commands.Select(who().tenant, selector,
                                                          /*default_all=*/true);
     if (absl::IsNotFound(agents.status())) return absl::OkStatus();
     CUPEL_RETURN_IF_ERROR(agents.status());
@@ -132,32 +151,36 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
   }
 
   bool IsSelected(const AgentId& id) {
-    if (!selection_.agent_id.empty() && id.ToString() != selection_.agent_id) {
+    if (!selection().agent_id.empty() &&
+        id.ToString() != selection().agent_id) {
       return false;
     }
-    if (selection_.labels.empty()) return true;
-    const auto agent = service_.surroundings_.store.GetAgent(who_.tenant, id);
+    if (selection().labels.empty()) return true;
+    const auto agent = service_.surroundings_.store.GetAgent(who().tenant, id);
     return agent.ok() &&
-           std::ranges::all_of(selection_.labels, [&](const auto& label) {
+           std::ranges::all_of(selection().labels, [&](const auto& label) {
              const auto found = agent->settings.labels.find(label.first);
              return found != agent->settings.labels.end() &&
                     found->second == label.second;
            });
   }
 
-  void End(const absl::Status& status) {
-    writes_.Finish(ToGrpc(status, "Fleet.Watch", service_.surroundings_.log),
-                   /*at_once=*/true);
-  }
+  static constexpr char kCall[] = "Fleet.Watch";
+
+  // Once admitted.
+  const OperatorIdentity& who() const { return *who_or_; }
+  const Selection& selection() const { return *selection_or_; }
 
   FleetService& service_;
-  const OperatorIdentity who_;
-  const Selection selection_;
+  const absl::StatusOr<OperatorIdentity> who_or_;
+  const absl::StatusOr<Selection> selection_or_;
   const bool with_present_;
+  const std::string peer_;
   const std::string key_;
   WriteQueue<Watcher, v1::Event> writes_{*this};
   std::atomic<bool> wanted_ = false;
   // Of the pool's jobs.
+  bool admitted_ = false;
   std::optional<uint64_t> sequence_;
   Scheduler::Id timer_ = 0;
 };
@@ -171,6 +194,17 @@ void FleetService::OnStoreChange() {
   for (const std::shared_ptr<Watcher>& watcher : watchers_) watcher->Wake();
 }
 
+void FleetService::EndWatches() {
+  // Not under the lock: what ends a stream may have it forgotten at once.
+  std::vector<std::shared_ptr<Watcher>> watchers;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ending_ = true;
+    watchers.assign(watchers_.begin(), watchers_.end());
+  }
+  for (const std::shared_ptr<Watcher>& watcher : watchers) watcher->GoAway();
+}
+
 void FleetService::Forget(const std::shared_ptr<Watcher>& watcher) {
   const std::lock_guard<std::mutex> lock(mutex_);
   watchers_.erase(watcher);
@@ -182,10 +216,15 @@ grpc::ServerUnaryReactor* FleetService::Run(
     absl::string_view call, Access access, Command command) {
   return RunUnary(context, reply, call, surroundings_.pool, surroundings_.log,
                   [=, this]() -> absl::StatusOr<Reply> {
-                    CUPEL_ASSIGN_OR_RETURN(
-                        const OperatorIdentity who,
-                        surroundings_.gate.Admit(*context, access));
-                    return command(surroundings_.commands, who, *request);
+                    const auto who = OperatorGate::Identify(*context);
+                    CUPEL_RETURN_IF_ERROR(surroundings_.gate.Admit(
+                        who, access, call, context->peer()));
+                    absl::StatusOr<Reply> result =
+                        command(surroundings_.commands, *who, *request);
+                    if (access == Access::kChange) {
+                      LogChange(*who, call, result.status(), surroundings_.log);
+                    }
+                    return result;
                   });
 }
 
@@ -282,20 +321,18 @@ grpc::ServerWriteReactor<v1::Event>* FleetService::Watch(
     explicit Refused(const grpc::Status& status) { Finish(status); }
     void OnDone() override { delete this; }
   };
-  const auto refuse = [&](const absl::Status& status) {
-    return new Refused(ToGrpc(status, "Fleet.Watch", surroundings_.log));
-  };
-  const auto who = surroundings_.gate.Admit(*context, Access::kRead);
-  if (!who.ok()) return refuse(who.status());
-  auto selection = ParseSelector(request->selector());
-  if (!selection.ok()) return refuse(selection.status());
-  auto watcher = std::make_shared<Watcher>(
-      *this, *who, *std::move(selection), request->with_present(),
-      absl::StrCat("watch ", context->peer()));
+  auto watcher =
+      std::make_shared<Watcher>(*this, OperatorGate::Identify(*context),
+                                ParseSelector(request->selector()),
+                                request->with_present(), context->peer());
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (ending_) {
+      return new Refused({grpc::StatusCode::UNAVAILABLE, "ending"});
+    }
     if (watchers_.size() >= kMaxWatchers) {
-      return refuse(absl::ResourceExhaustedError("too many watchers"));
+      return new Refused(
+          {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watchers"});
     }
     watchers_.insert(watcher);
   }

@@ -37,6 +37,8 @@ class FleetService final : public v1::Fleet::CallbackService {
 
   // For Store::OnChange: there may be events. Never blocks.
   void OnStoreChange();
+  // Ends every Watch, for a verifier that shuts down.
+  void EndWatches();
 
   grpc::ServerUnaryReactor* AddAgent(grpc::CallbackServerContext* context,
                                      const v1::AddAgentRequest* request,
@@ -84,7 +86,8 @@ class FleetService final : public v1::Fleet::CallbackService {
   void Forget(const std::shared_ptr<Watcher>& watcher);
 
   const Surroundings surroundings_;
-  std::mutex mutex_;  // guards watchers_
+  std::mutex mutex_;  // guards all below
+  bool ending_ = false;
   absl::flat_hash_set<std::shared_ptr<Watcher>> watchers_;
 };
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <exception>
-#include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "prometheus/collectable.h"
@@ -29,16 +29,63 @@ const char* VerdictName(appraisal::Verdict verdict) {
   return "undecided";
 }
 
-prometheus::MetricFamily Gauge(const char* name, const char* help,
-                               double value) {
+prometheus::MetricFamily Gauge(const char* name, const char* help) {
   prometheus::MetricFamily family;
   family.name = name;
   family.help = help;
   family.type = prometheus::MetricType::Gauge;
-  prometheus::ClientMetric metric;
-  metric.gauge.value = value;
-  family.metric.push_back(std::move(metric));
   return family;
+}
+
+void AddValue(double value, prometheus::MetricFamily& family,
+              std::vector<prometheus::ClientMetric::Label> labels = {}) {
+  prometheus::ClientMetric& metric = family.metric.emplace_back();
+  metric.label = std::move(labels);
+  metric.gauge.value = value;
+}
+
+prometheus::MetricFamily Gauge(const char* name, const char* help,
+                               double value) {
+  prometheus::MetricFamily family = Gauge(name, help);
+  AddValue(value, family);
+  return family;
+}
+
+constexpr AgentState kStates[] = {AgentState::kExpected, AgentState::kEnrolled,
+                                  AgentState::kPending,  AgentState::kTrusted,
+                                  AgentState::kFailed,   AgentState::kStopped};
+
+std::vector<prometheus::MetricFamily> ToFamilies(
+    const Metrics::Gauges& gauges) {
+  std::vector<prometheus::MetricFamily> families;
+  if (gauges.agents.has_value()) {
+    prometheus::MetricFamily& agents =
+        families.emplace_back(Gauge("cupel_agents", "Agents by state"));
+    // All of them: one that is missing reads as unknown, and not as zero.
+    for (const AgentState state : kStates) {
+      const auto found = gauges.agents->find(state);
+      AddValue(found == gauges.agents->end()
+                   ? 0
+                   : static_cast<double>(found->second),
+               agents, {{"state", std::string(AgentStateName(state))}});
+    }
+  }
+  families.push_back(Gauge("cupel_streams", "Open attestation streams",
+                           static_cast<double>(gauges.streams)));
+  prometheus::MetricFamily& queues =
+      families.emplace_back(Gauge("cupel_queue_depth", "Jobs that wait"));
+  AddValue(static_cast<double>(gauges.agent_queue), queues, {{"of", "agents"}});
+  AddValue(static_cast<double>(gauges.operator_queue), queues,
+           {{"of", "operators"}});
+  families.push_back(
+      Gauge("cupel_certificate_expiry_timestamp_seconds",
+            "When the certificate that is served ends",
+            static_cast<double>(absl::ToUnixSeconds(gauges.certificate_end))));
+  families.push_back(
+      Gauge("cupel_certificate_stale",
+            "1 while the certificate's files hold what can't be served",
+            gauges.certificate_stale ? 1 : 0));
+  return families;
 }
 
 // What is asked for at each reading.
@@ -52,30 +99,29 @@ class GaugeReader final : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!reader_) return {};
-    const Metrics::Gauges gauges = reader_();
-    std::vector<prometheus::MetricFamily> families;
-    prometheus::MetricFamily agents;
-    agents.name = "cupel_agents";
-    agents.help = "Agents by state";
-    agents.type = prometheus::MetricType::Gauge;
-    for (const auto& [state, count] : gauges.agents) {
-      prometheus::ClientMetric metric;
-      metric.label = {{"state", std::string(AgentStateName(state))}};
-      metric.gauge.value = static_cast<double>(count);
-      agents.metric.push_back(std::move(metric));
+    // Nothing thrown may get into the library's thread.
+    try {
+      return ToFamilies(reader_());
+    } catch (const std::exception&) {
+      return {};
     }
-    families.push_back(std::move(agents));
-    families.push_back(Gauge("cupel_streams", "Open attestation streams",
-                             static_cast<double>(gauges.streams)));
-    families.push_back(Gauge("cupel_queue_depth", "Jobs that wait",
-                             static_cast<double>(gauges.queue_depth)));
-    return families;
   }
 
  private:
   mutable std::mutex mutex_;  // guards reader_, and is held while it runs
   std::function<Metrics::Gauges()> reader_;
 };
+
+prometheus::Histogram& Latency(prometheus::Registry& registry, const char* name,
+                               const char* help) {
+  return prometheus::BuildHistogram()
+      .Name(name)
+      .Help(help)
+      .Register(registry)
+      .Add({},
+           prometheus::Histogram::BucketBoundaries{
+               0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10});
+}
 
 }  // namespace
 
@@ -93,33 +139,40 @@ struct Metrics::Implementation {
           .Name("cupel_enrollments_total")
           .Help("Enrolments by result")
           .Register(*registry);
-  prometheus::Counter& store_errors = prometheus::BuildCounter()
-                                          .Name("cupel_store_errors_total")
-                                          .Help("Calls that the store failed")
-                                          .Register(*registry)
-                                          .Add({});
-  prometheus::Histogram& latency =
-      prometheus::BuildHistogram()
-          .Name("cupel_appraisal_seconds")
-          .Help("From complete evidence to its verdict")
-          .Register(*registry)
-          .Add({}, prometheus::Histogram::BucketBoundaries{
-                       0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3,
-                       10});
+  prometheus::Family<prometheus::Counter>& store_errors =
+      prometheus::BuildCounter()
+          .Name("cupel_store_errors_total")
+          .Help("Calls that the store failed")
+          .Register(*registry);
+  prometheus::Histogram& appraisal =
+      Latency(*registry, "cupel_appraisal_seconds",
+              "From complete evidence to what it says");
+  prometheus::Histogram& attestation =
+      Latency(*registry, "cupel_attestation_seconds",
+              "From complete evidence to a stored verdict");
   std::unique_ptr<prometheus::Exposer> exposer;
 };
 
-Metrics::Metrics() : implementation_(std::make_unique<Implementation>()) {}
+Metrics::Metrics() : implementation_(std::make_unique<Implementation>()) {
+  // What nobody has seen yet is zero, and not unknown.
+  implementation_->store_errors.Add({{"call", "RecordVerdict"}});
+}
 Metrics::~Metrics() { Stop(); }
 
 void Metrics::CountAppraisal(appraisal::Verdict verdict,
                              absl::Duration latency) {
   implementation_->attestations.Add({{"verdict", VerdictName(verdict)}})
       .Increment();
-  implementation_->latency.Observe(absl::ToDoubleSeconds(latency));
+  implementation_->appraisal.Observe(absl::ToDoubleSeconds(latency));
 }
 
-void Metrics::CountStoreError() { implementation_->store_errors.Increment(); }
+void Metrics::CountAttestation(absl::Duration latency) {
+  implementation_->attestation.Observe(absl::ToDoubleSeconds(latency));
+}
+
+void Metrics::CountStoreError(absl::string_view call) {
+  implementation_->store_errors.Add({{"call", std::string(call)}}).Increment();
+}
 
 void Metrics::CountEnrollment(bool ok) {
   implementation_->enrollments.Add({{"result", ok ? "ok" : "refused"}})

@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -26,16 +26,23 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // An appraisal that took `latency` from the quote's last chunk to its
-  // outcome.
+  // An appraisal that took `latency` from the list's last piece to its outcome.
   void CountAppraisal(appraisal::Verdict verdict, absl::Duration latency);
-  void CountStoreError();
+  // An attestation that took `latency` from the list's last piece until its
+  // verdict was stored and on its way to the agent.
+  void CountAttestation(absl::Duration latency);
+  // `call` is the name of the store's function.
+  void CountStoreError(absl::string_view call);
   void CountEnrollment(bool ok);
   // Asked for whenever somebody reads; until `reader` is reset.
   struct Gauges {
-    std::vector<std::pair<AgentState, uint64_t>> agents;
+    // Absent where the store doesn't say.
+    std::optional<std::map<AgentState, uint64_t>> agents;
     size_t streams = 0;
-    size_t queue_depth = 0;
+    size_t agent_queue = 0;     // jobs that wait, of agents'
+    size_t operator_queue = 0;  // and of operators' calls
+    absl::Time certificate_end;
+    bool certificate_stale = false;  // the files hold what can't be served
   };
   void SetGauges(std::function<Gauges()> reader);
 

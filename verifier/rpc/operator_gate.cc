@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/util/status_macros.h"
 #include "grpc/grpc_security_constants.h"
 
 namespace cupel::verifier {
 
-absl::StatusOr<OperatorIdentity> OperatorGate::Admit(
-    const grpc::CallbackServerContext& context, Access access) {
+absl::StatusOr<OperatorIdentity> OperatorGate::Identify(
+    const grpc::CallbackServerContext& context) {
   const std::shared_ptr<const grpc::AuthContext> peer = context.auth_context();
   if (peer == nullptr || !peer->IsPeerAuthenticated()) {
     return absl::UnauthenticatedError("no client certificate");
@@ -26,14 +27,29 @@ absl::StatusOr<OperatorIdentity> OperatorGate::Admit(
   if (!identity.ok()) {
     return absl::UnauthenticatedError(identity.status().message());
   }
-  CUPEL_RETURN_IF_ERROR(Check(*identity));
-  if (access == Access::kChange && identity->role != OperatorRole::kAdmin) {
-    return absl::PermissionDeniedError(
-        absl::StrCat("the role ", OperatorRoleName(identity->role),
-                     " may look, and change "
-                     "nothing: use a certificate of an admin"));
+  return identity;
+}
+
+absl::Status OperatorGate::Admit(const absl::StatusOr<OperatorIdentity>& who,
+                                 Access access, absl::string_view call,
+                                 absl::string_view peer) {
+  absl::Status status = who.ok() ? Check(*who) : who.status();
+  if (status.ok() && access == Access::kChange &&
+      who->role != OperatorRole::kAdmin) {
+    status = absl::PermissionDeniedError(
+        absl::StrCat("the role ", OperatorRoleName(who->role),
+                     " may look, and change nothing: use a certificate of an "
+                     "admin"));
   }
-  return *std::move(identity);
+  if (!status.ok()) {
+    log_.Warning("operator refused",
+                 {{"call", call},
+                  {"peer", peer},
+                  {"operator", who.ok() ? OperatorName(*who) : ""},
+                  {"tenant", who.ok() ? who->tenant : ""},
+                  {"error", status}});
+  }
+  return status;
 }
 
 absl::Status OperatorGate::Check(const OperatorIdentity& identity) {
@@ -43,6 +59,14 @@ absl::Status OperatorGate::Check(const OperatorIdentity& identity) {
   const absl::Status denied = deny_list_.Check(identity.spki_sha256);
   if (!denied.ok()) return absl::UnauthenticatedError(denied.message());
   return absl::OkStatus();
+}
+
+void LogChange(const OperatorIdentity& who, absl::string_view call,
+               const absl::Status& status, Logger& log) {
+  log.Info("operator's call", {{"call", call},
+                               {"operator", OperatorName(who)},
+                               {"tenant", who.tenant},
+                               {"result", status}});
 }
 
 }  // namespace cupel::verifier

@@ -1,7 +1,6 @@
 #include "verifier/rpc/policies_service.h"
 
 #include <algorithm>
-#include <exception>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -13,7 +12,6 @@
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
-#include "verifier/rpc/fleet_commands.h"
 #include "verifier/rpc/fleet_messages.h"
 #include "verifier/rpc/status.h"
 #include "verifier/rpc/unary.h"
@@ -24,29 +22,38 @@ namespace {
 constexpr size_t kChunkSize = size_t{1} << 20;
 constexpr size_t kMaxWarningCount = 100;
 
+// What both streams need.
+struct Surroundings {
+  Store& store;
+  OperatorGate& gate;
+  WorkerPool& pool;
+  Logger& log;
+};
+
 // Takes a policy's pieces; the last one's end stores it.
 class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
  public:
-  Putter(Store& store, WorkerPool& pool, Logger& log, size_t max_size,
+  Putter(const Surroundings& around, size_t max_size,
          absl::StatusOr<OperatorIdentity> who, std::string peer,
          v1::PutPolicyReply* reply)
-      : store_(store),
-        pool_(pool),
-        log_(log),
+      : around_(around),
         max_size_(max_size),
         who_(std::move(who)),
         peer_(std::move(peer)),
         reply_(reply) {
-    if (who_.ok()) {
+    // The deny list may have to be read from the disk.
+    around_.pool.Post(peer_, [this] {
+      const auto admitted = NoThrow<absl::Status>([this] {
+        return around_.gate.Admit(who_, Access::kChange, kCall, peer_);
+      });
+      if (!admitted.ok()) return End(admitted);
       StartRead(&request_);
-    } else {
-      End(who_.status());
-    }
+    });
   }
 
   void OnReadDone(bool ok) override {
     if (ok) {
-      const absl::Status taken = Take();
+      const auto taken = NoThrow<absl::Status>([this] { return Take(); });
       if (!taken.ok()) return End(taken);
       return StartRead(&request_);
     }
@@ -59,12 +66,10 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
           absl::StrCat("policy \"", name_, "\": ", file_.size(), " of ", size_,
                        " bytes have come")));
     }
-    pool_.Post(peer_, [this] {
-      try {
-        End(Keep());
-      } catch (const std::exception& error) {
-        End(absl::InternalError(error.what()));
-      }
+    around_.pool.Post(peer_, [this] {
+      const auto kept = NoThrow<absl::Status>([this] { return Keep(); });
+      LogChange(*who_, kCall, kept, around_.log);
+      End(kept);
     });
   }
 
@@ -92,12 +97,16 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
   }
 
   absl::Status Keep() {
+    // The pieces may have taken their time.
+    CUPEL_RETURN_IF_ERROR(
+        around_.gate.Admit(who_, Access::kChange, kCall, peer_));
     std::vector<std::string> warnings;
     CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> file,
                            CheckPolicyFile(std::move(file_), name_, warnings));
-    CUPEL_ASSIGN_OR_RETURN(const PolicyRecord record,
-                           store_.PutPolicy(who_->tenant, name_, file, create_,
-                                            OperatorName(*who_)));
+    CUPEL_ASSIGN_OR_RETURN(
+        const PolicyRecord record,
+        around_.store.PutPolicy(who_->tenant, name_, file, create_,
+                                OperatorName(*who_)));
     *reply_->mutable_policy() = ToProto(record);
     reply_->mutable_policy()->set_size(file.size());
     for (std::string& warning : warnings) {
@@ -107,12 +116,11 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
   }
 
   void End(const absl::Status& status) {
-    Finish(ToGrpc(status, "Policies.Put", log_));
+    Finish(ToGrpc(status, kCall, around_.log));
   }
 
-  Store& store_;
-  WorkerPool& pool_;
-  Logger& log_;
+  static constexpr char kCall[] = "Policies.Put";
+  const Surroundings around_;
   const size_t max_size_;
   const absl::StatusOr<OperatorIdentity> who_;
   const std::string peer_;
@@ -125,50 +133,56 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
   std::vector<uint8_t> file_;
 };
 
-// Gives a policy's file out, one piece after another.
+// Gives a policy's file out, one piece after another, each of which the
+// operator has to be admitted for.
 class Getter final : public grpc::ServerWriteReactor<v1::PolicyChunk> {
  public:
-  Getter(Store& store, WorkerPool& pool, Logger& log,
-         const absl::StatusOr<OperatorIdentity>& who, const std::string& peer,
-         const std::string& name)
-      : log_(log) {
-    if (!who.ok()) {
-      End(who.status());
-      return;
-    }
-    pool.Post(peer, [this, &store, tenant = who->tenant, name] {
-      try {
-        auto record = store.GetPolicy(tenant, name);
-        if (!record.ok()) return End(record.status());
-        *chunk_.mutable_policy() = ToProto(*record);
-        file_ = std::move(record->file);
-      } catch (const std::exception& error) {
-        return End(absl::InternalError(error.what()));
-      }
-      Next();
-    });
+  Getter(const Surroundings& around, absl::StatusOr<OperatorIdentity> who,
+         std::string peer, std::string name)
+      : around_(around),
+        who_(std::move(who)),
+        peer_(std::move(peer)),
+        name_(std::move(name)) {
+    Post();
   }
 
   void OnWriteDone(bool ok) override {
     if (!ok) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, ""));
     chunk_.Clear();
     if (sent_ == file_.size()) return Finish(grpc::Status::OK);
-    Next();
+    Post();
   }
   void OnDone() override { delete this; }
 
  private:
-  void Next() {
+  void Post() {
+    around_.pool.Post(peer_, [this] {
+      const auto next = NoThrow<absl::Status>([this] { return Next(); });
+      if (!next.ok()) return Finish(ToGrpc(next, kCall, around_.log));
+      StartWrite(&chunk_);
+    });
+  }
+
+  absl::Status Next() {
+    CUPEL_RETURN_IF_ERROR(
+        around_.gate.Admit(who_, Access::kRead, kCall, peer_));
+    if (sent_ == 0) {
+      CUPEL_ASSIGN_OR_RETURN(PolicyRecord record,
+                             around_.store.GetPolicy(who_->tenant, name_));
+      *chunk_.mutable_policy() = ToProto(record);
+      file_ = std::move(record.file);
+    }
     const size_t size = std::min(kChunkSize, file_.size() - sent_);
     chunk_.set_data(file_.data() + sent_, size);
     sent_ += size;
-    StartWrite(&chunk_);
-  }
-  void End(const absl::Status& status) {
-    Finish(ToGrpc(status, "Policies.Get", log_));
+    return absl::OkStatus();
   }
 
-  Logger& log_;
+  static constexpr char kCall[] = "Policies.Get";
+  const Surroundings around_;
+  const absl::StatusOr<OperatorIdentity> who_;
+  const std::string peer_;
+  const std::string name_;
   v1::PolicyChunk chunk_;
   std::vector<uint8_t> file_;
   size_t sent_ = 0;
@@ -204,21 +218,31 @@ absl::StatusOr<std::vector<uint8_t>> CheckPolicyFile(
 
 grpc::ServerReadReactor<v1::PutPolicyRequest>* PoliciesService::Put(
     grpc::CallbackServerContext* context, v1::PutPolicyReply* reply) {
-  return new Putter(store_, pool_, log_, max_policy_size_,
-                    gate_.Admit(*context, Access::kChange), context->peer(),
-                    reply);
+  return new Putter({store_, gate_, pool_, log_}, max_policy_size_,
+                    OperatorGate::Identify(*context), context->peer(), reply);
+}
+
+absl::StatusOr<OperatorIdentity> PoliciesService::Admit(
+    const grpc::CallbackServerContext& context, Access access,
+    absl::string_view call) {
+  auto who = OperatorGate::Identify(context);
+  CUPEL_RETURN_IF_ERROR(gate_.Admit(who, access, call, context.peer()));
+  return who;
 }
 
 grpc::ServerUnaryReactor* PoliciesService::Delete(
     grpc::CallbackServerContext* context,
     const v1::DeletePolicyRequest* request, v1::DeletePolicyReply* reply) {
+  static constexpr char kCall[] = "Policies.Delete";
   return RunUnary(
-      context, reply, "Policies.Delete", pool_, log_,
+      context, reply, kCall, pool_, log_,
       [this, context, request]() -> absl::StatusOr<v1::DeletePolicyReply> {
         CUPEL_ASSIGN_OR_RETURN(const OperatorIdentity who,
-                               gate_.Admit(*context, Access::kChange));
-        CUPEL_RETURN_IF_ERROR(store_.DeletePolicy(who.tenant, request->name(),
-                                                  OperatorName(who)));
+                               Admit(*context, Access::kChange, kCall));
+        const absl::Status deleted =
+            store_.DeletePolicy(who.tenant, request->name(), OperatorName(who));
+        LogChange(who, kCall, deleted, log_);
+        CUPEL_RETURN_IF_ERROR(deleted);
         return v1::DeletePolicyReply();
       });
 }
@@ -226,11 +250,12 @@ grpc::ServerUnaryReactor* PoliciesService::Delete(
 grpc::ServerUnaryReactor* PoliciesService::List(
     grpc::CallbackServerContext* context, const v1::ListPoliciesRequest*,
     v1::ListPoliciesReply* reply) {
+  static constexpr char kCall[] = "Policies.List";
   return RunUnary(
-      context, reply, "Policies.List", pool_, log_,
+      context, reply, kCall, pool_, log_,
       [this, context]() -> absl::StatusOr<v1::ListPoliciesReply> {
         CUPEL_ASSIGN_OR_RETURN(const OperatorIdentity who,
-                               gate_.Admit(*context, Access::kRead));
+                               Admit(*context, Access::kRead, kCall));
         CUPEL_ASSIGN_OR_RETURN(const std::vector<PolicyRecord> records,
                                store_.ListPolicies(who.tenant));
         v1::ListPoliciesReply result;
@@ -248,8 +273,9 @@ grpc::ServerUnaryReactor* PoliciesService::List(
 
 grpc::ServerWriteReactor<v1::PolicyChunk>* PoliciesService::Get(
     grpc::CallbackServerContext* context, const v1::GetPolicyRequest* request) {
-  return new Getter(store_, pool_, log_, gate_.Admit(*context, Access::kRead),
-                    context->peer(), request->name());
+  return new Getter({store_, gate_, pool_, log_},
+                    OperatorGate::Identify(*context), context->peer(),
+                    request->name());
 }
 
 }  // namespace cupel::verifier

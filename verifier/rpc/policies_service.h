@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "common/util/log.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
@@ -50,6 +51,11 @@ class PoliciesService final : public v1::Policies::CallbackService {
       const v1::GetPolicyRequest* request) override;
 
  private:
+  // Of a call that is answered by the pool.
+  absl::StatusOr<OperatorIdentity> Admit(
+      const grpc::CallbackServerContext& context, Access access,
+      absl::string_view call);
+
   Store& store_;
   OperatorGate& gate_;
   WorkerPool& pool_;

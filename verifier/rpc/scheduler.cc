@@ -1,6 +1,7 @@
 #include "verifier/rpc/scheduler.h"
 
 #include <algorithm>
+#include <exception>
 
 namespace cupel::verifier {
 
@@ -64,7 +65,10 @@ void Scheduler::Run() {
       times_.erase(next->first.second);
       calls_.erase(next);
       lock.unlock();
-      call();
+      try {
+        call();
+      } catch (const std::exception&) {  // None may keep others from theirs.
+      }
     }
     lock.lock();
   }

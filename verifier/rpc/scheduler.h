@@ -28,7 +28,8 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Calls `call` once, not before `delay` has passed, on this object's thread:
-  // it must not block, so it posts what takes long elsewhere.
+  // it must not block, so it posts what takes long elsewhere. What it throws is
+  // dropped.
   Id After(absl::Duration delay, std::function<void()> call);
   // The call is not made any more, unless it has begun. 0 and calls that are
   // over are no error.

@@ -12,12 +12,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/crypto/certificate.h"
 #include "common/crypto/certificate_path.h"
-#include "common/crypto/digest.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
-#include "common/util/hex.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -28,19 +27,23 @@
 #include "grpcpp/server_builder.h"
 #include "verifier/enrollment/cookie.h"
 #include "verifier/enrollment/enroller.h"
-#include "verifier/pki/tls_credentials.h"
+#include "verifier/pki/served_certificate.h"
+#include "verifier/rpc/agent_counts.h"
 #include "verifier/rpc/attestation_service.h"
 #include "verifier/rpc/enrollment_service.h"
 #include "verifier/rpc/fleet_commands.h"
 #include "verifier/rpc/fleet_service.h"
+#include "verifier/rpc/housekeeping.h"
+#include "verifier/rpc/listener_credentials.h"
 #include "verifier/rpc/metrics.h"
 #include "verifier/rpc/operator_gate.h"
 #include "verifier/rpc/policies_service.h"
 #include "verifier/rpc/scheduler.h"
-#include "verifier/session/deadline_sweep.h"
+#include "verifier/rpc/store_errors.h"
 #include "verifier/session/policy_cache.h"
 #include "verifier/session/session_table.h"
 #include "verifier/session/worker_pool.h"
+#include "verifier/store/observed_store.h"
 
 namespace cupel::verifier {
 namespace {
@@ -54,8 +57,12 @@ constexpr int kMaxMetadataSize = 16 << 10;
 constexpr int kMaxAttestStreams = 16;
 constexpr int kMaxFleetStreams = 100;
 constexpr size_t kFleetThreads = 2;
-constexpr absl::Duration kSweepInterval = absl::Seconds(1);
-constexpr absl::Duration kExpireInterval = absl::Minutes(1);
+// An agent's connection takes no new call after this, while those that it has
+// go on: so a call is never on a connection that is much older, and which
+// certificate it can have been shown is known. gRPC spreads it by a tenth, and
+// a handshake may take two minutes.
+constexpr absl::Duration kConnectionAge = absl::Minutes(5);
+constexpr absl::Duration kLongestConnection = absl::Minutes(8);
 constexpr absl::Duration kRetryAfterStop = absl::Seconds(2);
 constexpr auto kShutdownTimeout = std::chrono::seconds(3);
 
@@ -142,6 +149,25 @@ absl::StatusOr<crypto::TrustAnchors> LoadRoots(const std::string& path) {
   return anchors;
 }
 
+// Listens. `bound` becomes where.
+absl::StatusOr<std::unique_ptr<grpc::Server>> Build(
+    grpc::ServerBuilder& builder, absl::string_view option,
+    const config::Endpoint& endpoint,
+    const std::shared_ptr<grpc::ServerCredentials>& credentials,
+    std::string& bound) {
+  int port = 0;
+  builder.AddListeningPort(HostPort(endpoint, endpoint.port), credentials,
+                           &port);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    return absl::UnavailableError(
+        absl::StrCat(option, ": ", HostPort(endpoint, endpoint.port),
+                     " can't be listened on: is another verifier running?"));
+  }
+  bound = HostPort(endpoint, port);
+  return server;
+}
+
 SessionOptions ToSessionOptions(const config::VerifierConfig& config) {
   SessionOptions options;
   options.owner = "verifier";
@@ -171,40 +197,46 @@ struct Server::Parts {
   Parts(const config::VerifierConfig& the_config, Store& the_store,
         Logger& the_log)
       : config(the_config),
-        store(the_store),
         log(the_log),
-        gate(config.client_deny_list),
+        store_errors(metrics, log),
+        store(the_store,
+              [this](absl::string_view call, const absl::Status& status) {
+                store_errors.Take(call, status);
+              }),
+        gate(config.client_deny_list, log),
         policies(store),
-        table(ToSessionLimits(config)),
-        sweep(store, config.grace) {}
+        table(ToSessionLimits(config)) {}
 
-  void Sweep();
-  void ScheduleSweep() {
-    scheduler.After(kSweepInterval,
-                    [this] { fleet_pool->Post("sweep", [this] { Sweep(); }); });
-  }
+  absl::Status LoadCertificate();
+  absl::Status MakeEnroller();
+  void MakeServices();
+  absl::Status Listen();
 
   const config::VerifierConfig config;
-  Store& store;
   Logger& log;
   ListenAddresses addresses;
   Metrics metrics;
+  StoreErrors store_errors;
+  ObservedStore store;
   OperatorGate gate;
   PolicyCache policies;
   SessionTable table;
+  std::unique_ptr<ServedCertificate> certificate;
   std::unique_ptr<CookieKeys> cookie_keys;
   std::unique_ptr<Enroller> enroller;
   Scheduler scheduler;
-  DeadlineSweep sweep;
-  absl::Time last_expiry = absl::InfinitePast();
+  AgentCounts agent_counts{store};
 
   std::unique_ptr<WorkerPool> pool;        // of agents
-  std::unique_ptr<WorkerPool> fleet_pool;  // of operators, and the sweep
+  std::unique_ptr<WorkerPool> fleet_pool;  // of operators, and housekeeping
   std::unique_ptr<FleetCommands> commands;
   std::unique_ptr<AttestationService> attestation;
   std::unique_ptr<EnrollmentService> enrollment;
   std::unique_ptr<FleetService> fleet;
   std::unique_ptr<PoliciesService> policies_service;
+  std::unique_ptr<Housekeeping> housekeeping;
+  std::shared_ptr<grpc::ServerCredentials> attest_credentials;
+  std::shared_ptr<grpc::ServerCredentials> fleet_credentials;
   std::unique_ptr<grpc::Server> attest_server;
   std::unique_ptr<grpc::Server> fleet_server;
 
@@ -219,154 +251,148 @@ struct Server::Parts {
   std::shared_ptr<Listener> listener = std::make_shared<Listener>();
 };
 
-void Server::Parts::Sweep() {
-  const auto swept = sweep.Run();
-  if (!swept.ok()) {
-    metrics.CountStoreError();
-    log.Error("deadline sweep failed", {{"error", swept.status()}});
-  } else if (*swept > 0) {
-    log.Warning("agents have brought no evidence in time", {{"count", *swept}});
-  }
-  const absl::Time now = store.Now();
-  if (now - last_expiry >= kExpireInterval) {
-    last_expiry = now;
-    const absl::Status expired = store.Expire(now - config.unclaimed_lifetime);
-    if (!expired.ok()) {
-      metrics.CountStoreError();
-      log.Error("old enrolments could not be expired", {{"error", expired}});
-    }
-  }
-  ScheduleSweep();
-}
-
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Server::~Server() { Stop(); }
 
 const ListenAddresses& Server::addresses() const { return parts_->addresses; }
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(
-    const config::VerifierConfig& config, Store& store, Logger& log) {
-  auto credentials = LoadTlsCredentials(config.tls_certificate, config.tls_key);
+absl::Status Server::Parts::LoadCertificate() {
+  auto loaded =
+      ServedCertificate::Load({.certificate_path = config.tls_certificate,
+                               .key_path = config.tls_key,
+                               .longest_connection = kLongestConnection},
+                              absl::Now());
+  if (absl::IsNotFound(loaded.status())) {
+    return absl::NotFoundError(
+        absl::StrCat("tls_certificate, tls_key: ", loaded.status().message(),
+                     "; `cupel-verifier init` makes them"));
+  }
   CUPEL_RETURN_IF_ERROR(
-      WithContext(credentials.status(), "tls_certificate, tls_key"));
+      WithContext(loaded.status(), "tls_certificate, tls_key"));
+  certificate = *std::move(loaded);
   CUPEL_ASSIGN_OR_RETURN(const std::string client_ca,
                          ReadText(config.client_ca, "client_ca"));
   // gRPC would take a file without certificates for no demand at all.
-  const auto client_roots = crypto::Certificate::BundleFromPem(client_ca);
-  CUPEL_RETURN_IF_ERROR(WithContext(client_roots.status(), "client_ca"));
-  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> certificate,
-                         HexDecode(credentials->certificate_sha256));
-  CUPEL_ASSIGN_OR_RETURN(
-      const crypto::Digest certificate_digest,
-      crypto::Digest::Create(crypto::HashAlgorithm::kSha256, certificate));
+  CUPEL_RETURN_IF_ERROR(WithContext(
+      crypto::Certificate::BundleFromPem(client_ca).status(), "client_ca"));
+  attest_credentials = ListenerCredentials(*certificate, "");
+  fleet_credentials = ListenerCredentials(*certificate, client_ca);
+  return absl::OkStatus();
+}
 
-  auto server = std::unique_ptr<Server>(
-      new Server(std::make_unique<Parts>(config, store, log)));
-  Parts& parts = *server->parts_;
-  CUPEL_ASSIGN_OR_RETURN(parts.cookie_keys, CookieKeys::Generate());
-  EnrollerOptions enroller_options;
-  enroller_options.max_unclaimed_per_address = config.max_unclaimed_per_address;
+absl::Status Server::Parts::MakeEnroller() {
+  CUPEL_ASSIGN_OR_RETURN(cookie_keys, CookieKeys::Generate());
+  EnrollerOptions options;
+  options.max_unclaimed_per_address = config.max_unclaimed_per_address;
+  options.cookie_lifetime = config.cookie_lifetime;
   if (config.accept_unknown_ek_issuer) {
-    enroller_options.ek_issuers = EkIssuers::kAcceptUnknownIssuer;
+    options.ek_issuers = EkIssuers::kAcceptUnknownIssuer;
     log.Warning(
         "accept_unknown_ek_issuer: whoever can reach this verifier can make up "
         "a TPM in software");
   } else {
-    CUPEL_ASSIGN_OR_RETURN(enroller_options.ek_roots,
-                           LoadRoots(config.ek_roots));
+    CUPEL_ASSIGN_OR_RETURN(options.ek_roots, LoadRoots(config.ek_roots));
   }
-  CUPEL_ASSIGN_OR_RETURN(parts.enroller,
-                         Enroller::Create(&store, parts.cookie_keys.get(),
-                                          std::move(enroller_options)));
+  CUPEL_ASSIGN_OR_RETURN(enroller, Enroller::Create(&store, cookie_keys.get(),
+                                                    std::move(options)));
+  return absl::OkStatus();
+}
 
-  parts.pool = std::make_unique<WorkerPool>(config.worker_threads);
-  parts.fleet_pool = std::make_unique<WorkerPool>(kFleetThreads);
-  parts.attestation = std::make_unique<AttestationService>(
-      AttestationService::Surroundings{store, parts.policies, parts.table,
-                                       *parts.pool, parts.scheduler,
-                                       parts.metrics, log},
-      ToSessionOptions(config), config.max_streams, certificate);
-  parts.enrollment = std::make_unique<EnrollmentService>(
-      *parts.enroller, *parts.pool, parts.metrics, log, certificate_digest);
-  parts.commands = std::make_unique<FleetCommands>(
+void Server::Parts::MakeServices() {
+  pool = std::make_unique<WorkerPool>(config.worker_threads);
+  fleet_pool = std::make_unique<WorkerPool>(kFleetThreads);
+  attestation = std::make_unique<AttestationService>(
+      AttestationService::Surroundings{store, policies, table, *pool, scheduler,
+                                       metrics, log, *certificate},
+      ToSessionOptions(config), config.max_streams);
+  enrollment = std::make_unique<EnrollmentService>(*enroller, *pool, metrics,
+                                                   log, *certificate);
+  commands = std::make_unique<FleetCommands>(
       store, config.interval, config.grace,
-      [&attestation = *parts.attestation](const AgentId& agent) {
-        return attestation.AttestNow(agent);
-      });
-  parts.fleet = std::make_unique<FleetService>(
-      FleetService::Surroundings{store, *parts.commands, parts.gate,
-                                 *parts.fleet_pool, parts.scheduler, log});
-  parts.policies_service = std::make_unique<PoliciesService>(
-      store, parts.gate, *parts.fleet_pool, log, config.max_policy_size);
+      [this](const AgentId& agent) { return attestation->AttestNow(agent); });
+  fleet = std::make_unique<FleetService>(FleetService::Surroundings{
+      store, *commands, gate, *fleet_pool, scheduler, log});
+  policies_service = std::make_unique<PoliciesService>(
+      store, gate, *fleet_pool, log, config.max_policy_size);
+  housekeeping = std::make_unique<Housekeeping>(
+      Housekeeping::Surroundings{store, *cookie_keys, *certificate, *fleet_pool,
+                                 scheduler, log,
+                                 [this](const crypto::Digest& sha256) {
+                                   attestation->OnCertificate(sha256);
+                                 }},
+      Housekeeping::Options{.grace = config.grace,
+                            .unclaimed_lifetime = config.unclaimed_lifetime});
 
-  parts.listener->parts = &parts;
-  store.OnChange([listener = parts.listener](std::optional<AgentId> agent) {
-    const std::lock_guard<std::mutex> lock(listener->mutex);
-    if (listener->parts == nullptr) return;
-    listener->parts->attestation->OnStoreChange(agent);
-    listener->parts->fleet->OnStoreChange();
+  listener->parts = this;
+  store.OnChange([shared = listener](std::optional<AgentId> agent) {
+    const std::lock_guard<std::mutex> lock(shared->mutex);
+    if (shared->parts == nullptr) return;
+    shared->parts->attestation->OnStoreChange(agent);
+    shared->parts->fleet->OnStoreChange();
   });
-  parts.metrics.SetGauges([&parts] {
-    return Metrics::Gauges{.agents = {},
-                           .streams = parts.attestation->stream_count(),
-                           .queue_depth = parts.pool->queued()};
+  metrics.SetGauges([this] {
+    return Metrics::Gauges{.agents = agent_counts.Get(),
+                           .streams = attestation->stream_count(),
+                           .agent_queue = pool->queued(),
+                           .operator_queue = fleet_pool->queued(),
+                           .certificate_end = certificate->current()->not_after,
+                           .certificate_stale = certificate->is_stale()};
   });
+}
 
+absl::Status Server::Parts::Listen() {
   grpc::EnableDefaultHealthCheckService(true);
-  const grpc::SslServerCredentialsOptions::PemKeyCertPair pair = {
-      credentials->key_pem, credentials->certificate_pem};
   {
-    grpc::SslServerCredentialsOptions tls(
-        GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
-    tls.pem_key_cert_pairs.push_back(pair);
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxAttestMessage, kMaxAttestStreams);
+    builder.AddChannelArgument(
+        GRPC_ARG_MAX_CONNECTION_AGE_MS,
+        static_cast<int>(absl::ToInt64Milliseconds(kConnectionAge)));
     builder.SetOption(std::make_unique<WithoutReflection>());
-    int port = 0;
-    builder.AddListeningPort(
-        HostPort(config.attest_listen, config.attest_listen.port),
-        grpc::SslServerCredentials(tls), &port);
-    builder.RegisterService(parts.attestation.get());
-    builder.RegisterService(parts.enrollment.get());
-    parts.attest_server = builder.BuildAndStart();
-    if (parts.attest_server == nullptr || port == 0) {
-      return absl::UnavailableError(absl::StrCat(
-          "attest_listen: ",
-          HostPort(config.attest_listen, config.attest_listen.port),
-          " can't be listened on: is another verifier running?"));
-    }
-    parts.addresses.attest = HostPort(config.attest_listen, port);
+    builder.RegisterService(attestation.get());
+    builder.RegisterService(enrollment.get());
+    CUPEL_ASSIGN_OR_RETURN(attest_server,
+                           Build(builder, "attest_listen", config.attest_listen,
+                                 attest_credentials, addresses.attest));
   }
   {
-    grpc::SslServerCredentialsOptions tls(
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    tls.pem_root_certs = client_ca;
-    tls.pem_key_cert_pairs.push_back(pair);
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxFleetMessage, kMaxFleetStreams);
-    int port = 0;
-    builder.AddListeningPort(
-        HostPort(config.fleet_listen, config.fleet_listen.port),
-        grpc::SslServerCredentials(tls), &port);
-    builder.RegisterService(parts.fleet.get());
-    builder.RegisterService(parts.policies_service.get());
-    parts.fleet_server = builder.BuildAndStart();
-    if (parts.fleet_server == nullptr || port == 0) {
-      return absl::UnavailableError(
-          absl::StrCat("fleet_listen: ",
-                       HostPort(config.fleet_listen, config.fleet_listen.port),
-                       " can't be listened on: is another verifier running?"));
-    }
-    parts.addresses.fleet = HostPort(config.fleet_listen, port);
+    builder.RegisterService(fleet.get());
+    builder.RegisterService(policies_service.get());
+    CUPEL_ASSIGN_OR_RETURN(fleet_server,
+                           Build(builder, "fleet_listen", config.fleet_listen,
+                                 fleet_credentials, addresses.fleet));
   }
-  if (config.metrics_listen.has_value()) {
-    CUPEL_ASSIGN_OR_RETURN(const int port,
-                           parts.metrics.Serve(config.metrics_listen->host,
-                                               config.metrics_listen->port));
-    parts.addresses.metrics = HostPort(*config.metrics_listen, port);
-  }
-  parts.ScheduleSweep();
+  if (!config.metrics_listen.has_value()) return absl::OkStatus();
+  const config::Endpoint& where = *config.metrics_listen;
+  CUPEL_ASSIGN_OR_RETURN(const int port, metrics.Serve(where.host, where.port));
+  addresses.metrics = HostPort(where, port);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const config::VerifierConfig& config, Store& store, Logger& log) {
+  auto server = std::unique_ptr<Server>(
+      new Server(std::make_unique<Parts>(config, store, log)));
+  Parts& parts = *server->parts_;
+  CUPEL_RETURN_IF_ERROR(parts.LoadCertificate());
+  CUPEL_RETURN_IF_ERROR(parts.MakeEnroller());
+  parts.MakeServices();
+  CUPEL_RETURN_IF_ERROR(parts.Listen());
+  parts.housekeeping->Begin();
+  const std::shared_ptr<const TlsCredentials> served =
+      parts.certificate->current();
+  log.Info(
+      "certificate",
+      {{"sha256", served->certificate_sha256.Hex()},
+       {"until", absl::FormatTime(served->not_after, absl::UTCTimeZone())}});
   return server;
+}
+
+void Server::ReloadCertificate() {
+  const std::lock_guard<std::mutex> stopping(parts_->stop_mutex);
+  if (!parts_->stopped) parts_->housekeeping->ReloadCertificate();
 }
 
 void Server::Stop() {
@@ -382,6 +408,7 @@ void Server::Stop() {
   if (parts.attestation != nullptr) {
     parts.attestation->RefuseAll("the verifier is shutting down",
                                  kRetryAfterStop);
+    parts.fleet->EndWatches();
   }
   // Calls are ended and waited for while the pools still answer them.
   const auto deadline = std::chrono::system_clock::now() + kShutdownTimeout;

@@ -26,11 +26,13 @@ class Server {
   // Listens, and serves from then on; a port of 0 takes a free one. `store` and
   // `log` must outlive the server.
   //
-  // Certificates are read once: after `renew` the verifier is restarted, and
-  // agents come back by themselves.
+  // When the certificate's files change, new connections are shown the new one;
+  // those that are open go on. Files that can't be served change nothing but
+  // the log and the metrics.
   //
   // Errors, each with its option's name: kUnavailable, a port can't be had; and
-  // those of LoadTlsCredentials, ReadFile, TrustAnchors and Metrics::Serve.
+  // those of ServedCertificate::Load, ReadFile, TrustAnchors and
+  // Metrics::Serve.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const config::VerifierConfig& config, Store& store, Logger& log);
   // Stops.
@@ -39,6 +41,9 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   const ListenAddresses& addresses() const;
+  // Looks at the certificate's files now, rather than within seconds, and logs
+  // what came of it.
+  void ReloadCertificate();
   // Refuses every stream with a time to come back, ends the calls, and returns
   // once nothing runs any more. Can be called again.
   void Stop();

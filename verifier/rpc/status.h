@@ -2,6 +2,8 @@
 #ifndef CUPEL_VERIFIER_RPC_STATUS_H_
 #define CUPEL_VERIFIER_RPC_STATUS_H_
 
+#include <exception>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "common/util/log.h"
@@ -16,6 +18,19 @@ namespace cupel::verifier {
 // travel as metadata.
 grpc::Status ToGrpc(const absl::Status& status, absl::string_view call,
                     Logger& log);
+
+// What `function` returns, an absl::Status or StatusOr; kInternal for whatever
+// it throws, which must not get into gRPC's threads.
+template <typename Result, typename Function>
+Result NoThrow(const Function& function) {
+  try {
+    return function();
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  } catch (...) {
+    return absl::InternalError("something was thrown that is no exception");
+  }
+}
 
 }  // namespace cupel::verifier
 

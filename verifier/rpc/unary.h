@@ -3,7 +3,6 @@
 #ifndef CUPEL_VERIFIER_RPC_UNARY_H_
 #define CUPEL_VERIFIER_RPC_UNARY_H_
 
-#include <exception>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -28,15 +27,12 @@ grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context,
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   pool.Post(context->peer(), [=, &log, function = std::move(function)]() {
     // Whatever it throws, the peer gets an answer.
-    grpc::Status status(grpc::StatusCode::INTERNAL, "");
-    try {
+    const auto status = NoThrow<absl::Status>([&] {
       absl::StatusOr<Reply> result = function();
-      status = ToGrpc(result.status(), call, log);
       if (result.ok()) *reply = *std::move(result);
-    } catch (const std::exception& error) {
-      status = ToGrpc(absl::InternalError(error.what()), call, log);
-    }
-    reactor->Finish(status);
+      return result.status();
+    });
+    reactor->Finish(ToGrpc(status, call, log));
   });
   return reactor;
 }

@@ -382,13 +382,11 @@ bool Session::RecordCloneSuspicion() {
     write.state = AgentState::kFailed;
     write.valid_until.reset();
   }
-  auto record = store_.RecordVerdict(write);
-  if (!record.ok()) {
+  if (const absl::Status written = WriteVerdict(write); !written.ok()) {
     // It will be seen again: nothing is trusted meanwhile.
-    RefuseForStore(record.status());
+    RefuseForStore(written);
     return false;
   }
-  TakeRecord(*std::move(record));
   return true;
 }
 
@@ -416,12 +414,10 @@ bool Session::WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote) {
   }
   VerdictWrite write = UnchangedWrite("a new boot, not judged yet");
   write.state = AgentState::kPending;
-  auto record = store_.RecordVerdict(write);
-  if (!record.ok()) {
-    RefuseForStore(record.status());
+  if (const absl::Status written = WriteVerdict(write); !written.ok()) {
+    RefuseForStore(written);
     return false;
   }
-  TakeRecord(*std::move(record));
   return true;
 }
 
@@ -608,6 +604,16 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal) const {
   return write;
 }
 
+absl::Status Session::WriteVerdict(const VerdictWrite& write) {
+  CUPEL_ASSIGN_OR_RETURN(AgentRecord record, store_.RecordVerdict(write));
+  const AgentState previous = record_->state;
+  TakeRecord(std::move(record));
+  if (record_->state != previous) {
+    output_.OnStateRecorded(previous, record_->state);
+  }
+  return absl::OkStatus();
+}
+
 // For people, where nothing is decided. Whether it gets there changes nothing.
 void Session::RecordReason(absl::string_view reason) {
   const bool shows_new_boot =
@@ -620,20 +626,16 @@ void Session::RecordReason(absl::string_view reason) {
   VerdictWrite write = UnchangedWrite(reason);
   // Shown to the operator who is to approve it.
   if (shows_new_boot) write.boot_composite = boot_composite_;
-  auto record = store_.RecordVerdict(write);
-  if (record.ok()) TakeRecord(*std::move(record));
+  WriteVerdict(write).IgnoreError();
 }
 
 void Session::Record(absl::Time now) {
-  auto record = store_.RecordVerdict(*write_);
-  if (record.ok()) {
-    TakeRecord(*std::move(record));
-    return FinishRound(pending_count_, now);
-  }
-  if (absl::IsAborted(record.status())) return OnFenced(now);
-  if (absl::IsNotFound(record.status()) || now >= write_until_) {
+  const absl::Status written = WriteVerdict(*write_);
+  if (written.ok()) return FinishRound(pending_count_, now);
+  if (absl::IsAborted(written)) return OnFenced(now);
+  if (absl::IsNotFound(written) || now >= write_until_) {
     phase_ = Phase::kIdle;
-    return RefuseForStore(record.status());
+    return RefuseForStore(written);
   }
   // The store is away. A verdict is not forgotten for that: the evidence might
   // not come again.
@@ -789,7 +791,11 @@ void Session::Reschedule() {
 }
 
 void Session::OnCertificate(std::vector<uint8_t> certificate_sha256) {
-  certificates_.push_back(std::move(certificate_sha256));
+  // A stream that begins at that moment may have it already.
+  if (std::ranges::find(certificates_, certificate_sha256) ==
+      certificates_.end()) {
+    certificates_.push_back(std::move(certificate_sha256));
+  }
 }
 
 void Session::OnDisplaced() {

@@ -70,6 +70,12 @@ class SessionOutput {
   virtual void SendChallenge(const ChallengeMessage& message) = 0;
   virtual void SendListRequest(const ListRequestMessage& message) = 0;
   virtual void SendVerdict(const VerdictMessage& message) = 0;
+  // The store has a verdict that changed the agent's state, whether the agent
+  // is there to be told or not.
+  virtual void OnStateRecorded(AgentState previous, AgentState state) {
+    (void)previous;
+    (void)state;
+  }
   // The stream is to be ended after it.
   virtual void SendRefusal(const RefusalMessage& message) = 0;
   // Runs job.Run() somewhere and brings its outcome to OnAppraised, whatever
@@ -95,8 +101,7 @@ class Session {
   };
 
   // `certificates` are the SHA-256 of the DER of each leaf certificate that the
-  // verifier has served since the stream's connection was opened, the one of
-  // then first; at least one.
+  // stream's connection may show, the likeliest first; at least one.
   Session(SessionOptions options, const Surroundings& surroundings,
           std::unique_ptr<SessionTable::Ticket> ticket,
           std::vector<std::vector<uint8_t>> certificates, absl::Time now);
@@ -174,6 +179,8 @@ class Session {
   // A write that leaves all as it is, for `reason`.
   VerdictWrite UnchangedWrite(absl::string_view reason) const;
   void RecordReason(absl::string_view reason);
+  // Store::RecordVerdict, and the record is what it has become.
+  absl::Status WriteVerdict(const VerdictWrite& write);
   void Record(absl::Time now);
   void OnFenced(absl::Time now);
   void FinishRound(uint64_t pending_count, absl::Time now);

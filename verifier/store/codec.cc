@@ -27,12 +27,13 @@ using ::cupel::crypto::Digest;
 using ::cupel::crypto::HashAlgorithm;
 
 constexpr uint8_t kVersion = 1;
+constexpr uint8_t kProgressVersion = 2;  // 1 lacks the counts
 
 class Writer {
  public:
-  explicit Writer(char kind) {
+  explicit Writer(char kind, uint8_t version = kVersion) {
     bytes_.push_back(static_cast<uint8_t>(kind));
-    bytes_.push_back(kVersion);
+    bytes_.push_back(version);
   }
 
   void U8(uint8_t value) { bytes_.push_back(value); }
@@ -61,12 +62,16 @@ class Writer {
 // every read gives a zero, and Finish tells.
 class Reader {
  public:
-  Reader(std::span<const uint8_t> bytes, char kind, absl::string_view what)
+  Reader(std::span<const uint8_t> bytes, char kind, absl::string_view what,
+         uint8_t newest = kVersion)
       : what_(what), reader_(bytes, ByteOrder::kBig) {
     if (U8() != static_cast<uint8_t>(kind)) Fail("another kind of value");
-    const uint8_t version = U8();
-    if (version != kVersion) Fail(absl::StrCat("version ", version));
+    version_ = U8();
+    if (version_ == 0 || version_ > newest) {
+      Fail(absl::StrCat("version ", version_));
+    }
   }
+  uint8_t version() const { return version_; }
 
   uint8_t U8() { return Take(reader_.ReadU8("byte")); }
   uint32_t U32() { return Take(reader_.ReadU32("u32")); }
@@ -135,6 +140,7 @@ class Reader {
 
   absl::string_view what_;
   ByteReader reader_;
+  uint8_t version_ = 0;
   absl::Status status_;
 };
 
@@ -184,10 +190,36 @@ std::optional<ima::Replayer> ReadReplayer(Reader& in) {
   return *std::move(replayer);
 }
 
+void WriteCounts(const EntryCounts& counts, Writer& out) {
+  out.U64(counts.entries);
+  out.U64(counts.good);
+  out.U64(counts.excluded);
+  out.U64(counts.not_in_policy);
+  out.U64(counts.digest_mismatch);
+  out.U64(counts.template_digest);
+  out.U64(counts.violations);
+  out.U64(counts.other_failures);
+  out.U64(counts.pending);
+}
+
+EntryCounts ReadCounts(Reader& in) {
+  EntryCounts counts;
+  counts.entries = in.U64();
+  counts.good = in.U64();
+  counts.excluded = in.U64();
+  counts.not_in_policy = in.U64();
+  counts.digest_mismatch = in.U64();
+  counts.template_digest = in.U64();
+  counts.violations = in.U64();
+  counts.other_failures = in.U64();
+  counts.pending = in.U64();
+  return counts;
+}
+
 }  // namespace
 
 std::vector<uint8_t> EncodeProgress(const Progress& progress) {
-  Writer out('P');
+  Writer out('P', kProgressVersion);
   out.Text(progress.key);
   out.U64(progress.entry_count);
   out.U64(progress.byte_offset);
@@ -208,11 +240,12 @@ std::vector<uint8_t> EncodeProgress(const Progress& progress) {
   out.U64(progress.pending_size);
   out.Flag(progress.pending_digest.has_value());
   if (progress.pending_digest.has_value()) out.Digest(*progress.pending_digest);
+  WriteCounts(progress.counts, out);
   return out.Take();
 }
 
 absl::StatusOr<Progress> DecodeProgress(std::span<const uint8_t> bytes) {
-  Reader in(bytes, 'P', "progress");
+  Reader in(bytes, 'P', "progress", kProgressVersion);
   Progress progress;
   progress.key = in.Text();
   progress.entry_count = in.U64();
@@ -234,35 +267,23 @@ absl::StatusOr<Progress> DecodeProgress(std::span<const uint8_t> bytes) {
   }
   progress.pending_size = in.U64();
   if (in.Flag()) progress.pending_digest = in.Digest();
+  if (in.version() > 1) {
+    progress.counts = ReadCounts(in);
+  } else {  // what was passed was good, or excluded
+    progress.counts.entries = progress.counts.good = progress.entry_count;
+  }
   return in.Finish(std::move(progress));
 }
 
 std::vector<uint8_t> EncodeCounts(const EntryCounts& counts) {
   Writer out('C');
-  out.U64(counts.entries);
-  out.U64(counts.good);
-  out.U64(counts.excluded);
-  out.U64(counts.not_in_policy);
-  out.U64(counts.digest_mismatch);
-  out.U64(counts.template_digest);
-  out.U64(counts.violations);
-  out.U64(counts.other_failures);
-  out.U64(counts.pending);
+  WriteCounts(counts, out);
   return out.Take();
 }
 
 absl::StatusOr<EntryCounts> DecodeCounts(std::span<const uint8_t> bytes) {
   Reader in(bytes, 'C', "counts");
-  EntryCounts counts;
-  counts.entries = in.U64();
-  counts.good = in.U64();
-  counts.excluded = in.U64();
-  counts.not_in_policy = in.U64();
-  counts.digest_mismatch = in.U64();
-  counts.template_digest = in.U64();
-  counts.violations = in.U64();
-  counts.other_failures = in.U64();
-  counts.pending = in.U64();
+  const EntryCounts counts = ReadCounts(in);
   return in.Finish(counts);
 }
 

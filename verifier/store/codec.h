@@ -1,14 +1,15 @@
 // The values of a record that are stored as one column, in bytes.
 //
-// Format: a letter for what it is, a version (1), then the members in order.
+// Format: a letter for what it is, a version, then the members in order.
 // Integers are big-endian; texts, bytes and lists have a u32 size or count in
 // front; a flag is one byte, 0 or 1, and precedes whatever is optional.
 // Algorithms stand by the kernel's names, so that no enumerator's number gets
 // into a database.
 //
-// Each Decode takes exactly what its Encode makes. kDataLoss for anything else:
-// another version, a size that doesn't fit, a byte left over. What a store has
-// lost is never made up for by a default.
+// Each Decode takes exactly what its Encode makes, or has made in earlier
+// versions of this program. kDataLoss for anything else: a newer version, a
+// size that doesn't fit, a byte left over. What a store has lost is never made
+// up for by a default.
 #ifndef CUPEL_VERIFIER_STORE_CODEC_H_
 #define CUPEL_VERIFIER_STORE_CODEC_H_
 

@@ -1,5 +1,6 @@
 #include "verifier/store/migrations.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,11 @@ const std::vector<std::vector<std::string>>& Steps() {
              findings BLOB NOT NULL))",
           "CREATE INDEX events_by_tenant ON events (tenant, sequence)",
       },
+      {
+          // For what is asked every second: whose time is up, and how many
+          // agents are in which state.
+          "CREATE INDEX agents_by_state ON agents (state, valid_until)",
+      },
   };
   return steps;
 }
@@ -90,22 +96,13 @@ absl::Status Step(Connection& connection, uint64_t version) {
       .status();
 }
 
-// 0 where there is no schema yet. Runs in a transaction.
-absl::StatusOr<uint64_t> VersionOf(Connection& connection) {
+// nullopt where there is no table yet.
+absl::StatusOr<std::optional<uint64_t>> FindVersion(Connection& connection) {
   CUPEL_ASSIGN_OR_RETURN(
       const auto tables,
       connection.Query("SELECT name FROM sqlite_master WHERE type = 'table'",
                        "t"));
-  if (tables.empty()) {
-    CUPEL_RETURN_IF_ERROR(
-        connection
-            .Execute("CREATE TABLE cupel_schema (version BIGINT NOT NULL)")
-            .status());
-    CUPEL_RETURN_IF_ERROR(
-        connection.Execute("INSERT INTO cupel_schema (version) VALUES (0)")
-            .status());
-    return 0;
-  }
+  if (tables.empty()) return std::nullopt;
   bool is_ours = false;
   for (const SqlRow& row : tables) {
     is_ours |= row.front() == SqlText("cupel_schema");
@@ -132,6 +129,20 @@ absl::StatusOr<uint64_t> VersionOf(Connection& connection) {
   return version;
 }
 
+// 0 where there is no schema yet. Runs in a transaction.
+absl::StatusOr<uint64_t> VersionOf(Connection& connection) {
+  CUPEL_ASSIGN_OR_RETURN(const std::optional<uint64_t> version,
+                         FindVersion(connection));
+  if (version.has_value()) return *version;
+  CUPEL_RETURN_IF_ERROR(
+      connection.Execute("CREATE TABLE cupel_schema (version BIGINT NOT NULL)")
+          .status());
+  CUPEL_RETURN_IF_ERROR(
+      connection.Execute("INSERT INTO cupel_schema (version) VALUES (0)")
+          .status());
+  return 0;
+}
+
 absl::StatusOr<uint64_t> OneStep(Connection& connection) {
   CUPEL_ASSIGN_OR_RETURN(const uint64_t version, VersionOf(connection));
   if (version == kSchemaVersion) return version;
@@ -140,6 +151,13 @@ absl::StatusOr<uint64_t> OneStep(Connection& connection) {
 }
 
 }  // namespace
+
+absl::Status CheckSchema(Connection& connection) {
+  CUPEL_ASSIGN_OR_RETURN(const std::optional<uint64_t> version,
+                         FindVersion(connection));
+  if (version.has_value()) return absl::OkStatus();
+  return absl::FailedPreconditionError("store: the database is empty");
+}
 
 absl::Status Migrate(Connection& connection) {
   // Two processes may start at once: each step looks again at what is there.

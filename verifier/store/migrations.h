@@ -10,12 +10,16 @@
 namespace cupel::verifier {
 
 // What Migrate leads to.
-inline constexpr uint64_t kSchemaVersion = 1;
+inline constexpr uint64_t kSchemaVersion = 2;
 
 // Brings the database to kSchemaVersion, each step in a transaction with the
 // number that it leads to. kFailedPrecondition, and nothing is changed, if the
 // database has a newer schema, or tables that are not this program's.
 absl::Status Migrate(Connection& connection);
+
+// OK if the database has a schema that Migrate could start from, and was made
+// by this program: an empty one was not. Changes nothing. Errors as Migrate's.
+absl::Status CheckSchema(Connection& connection);
 
 }  // namespace cupel::verifier
 

@@ -324,15 +324,6 @@ absl::Status WriteEvent(Connection& db, absl::Time time,
       .status();
 }
 
-// A TRUSTED agent whose reference has changed has to earn it again.
-void Unsettle(AgentRecord& agent, absl::string_view reason) {
-  ++agent.policy_epoch;
-  if (agent.state != AgentState::kTrusted) return;
-  agent.state = AgentState::kPending;
-  agent.state_reason = std::string(reason);
-  agent.valid_until.reset();
-}
-
 std::string By(absl::string_view what, absl::string_view who) {
   return who.empty() ? std::string(what) : absl::StrCat(what, " by ", who);
 }
@@ -400,6 +391,35 @@ std::string FolderOf(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+absl::Status VacuumInto(Connection& db, const std::string& path) {
+  return db.Execute("VACUUM INTO :path", {SqlText(path)}).status();
+}
+
+// Has `copy` write a new private file, which becomes `path` once it is whole.
+absl::Status WriteBackup(
+    const std::string& path,
+    absl::FunctionRef<absl::Status(const std::string&)> copy) {
+  if (path.empty()) return absl::InvalidArgumentError("backup: no path");
+  if (access(path.c_str(), F_OK) == 0) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("backup: ", Quoted(path), " exists"));
+  }
+  const std::string part = path + ".part";
+  CUPEL_RETURN_IF_ERROR(MakePrivateFile(part, O_EXCL));
+  absl::Status status = copy(part);
+  if (status.ok()) status = SyncFile(part);
+  // link, unlike rename, replaces nothing.
+  if (status.ok() && link(part.c_str(), path.c_str()) != 0) {
+    status =
+        errno == EEXIST
+            ? absl::AlreadyExistsError(ErrnoText(path))
+            : absl::UnavailableError(absl::StrCat("backup: ", ErrnoText(path)));
+  }
+  unlink(part.c_str());
+  if (status.ok()) status = SyncFile(FolderOf(path));
+  return status;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqlStore>> SqlStore::Open(
@@ -430,6 +450,22 @@ absl::StatusOr<std::unique_ptr<SqlStore>> SqlStore::Open(
 
 absl::Time SqlStore::Now() const {
   return options_.clock ? options_.clock() : absl::Now();
+}
+
+std::optional<absl::Time> SqlStore::PendingUntil() const {
+  if (!options_.pending_timeout.has_value()) return std::nullopt;
+  return Now() + *options_.pending_timeout;
+}
+
+void SqlStore::MakePending(AgentRecord& agent, absl::string_view reason) const {
+  agent.state = AgentState::kPending;
+  agent.state_reason = std::string(reason);
+  agent.valid_until = PendingUntil();
+}
+
+void SqlStore::Unsettle(AgentRecord& agent, absl::string_view reason) const {
+  ++agent.policy_epoch;
+  if (agent.state == AgentState::kTrusted) MakePending(agent, reason);
 }
 
 absl::Status SqlStore::WriteLocked(
@@ -582,10 +618,7 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
           " agents of that address wait to be added: add them first"));
     }
   }
-  if (agent.state == AgentState::kExpected) {
-    agent.state = AgentState::kPending;
-    agent.state_reason = "enrolled";
-  }
+  if (agent.state == AgentState::kExpected) MakePending(agent, "enrolled");
   if (known.has_value()) {
     CUPEL_RETURN_IF_ERROR(UpdateRow(db, agent));
   } else {
@@ -670,18 +703,18 @@ absl::StatusOr<AgentRecord> SqlStore::AddAgent(absl::string_view tenant,
     const AgentState previous =
         known.has_value() ? known->state : AgentState::kExpected;
     agent.state = AgentState::kExpected;
+    agent.state_reason = By("added", who);
     agent.wanted_ek_sha256 = std::string(ek_sha256);
     if (agent.enrollment.has_value()) {
       if (!ek_sha256.empty() && agent.enrollment->ek_sha256 != ek_sha256) {
         return absl::FailedPreconditionError(absl::StrCat(
             "agent ", id.ToString(), " is enrolled with another EK"));
       }
-      agent.state = AgentState::kPending;
+      MakePending(agent, agent.state_reason);
       agent.wanted_ek_sha256 = agent.enrollment->ek_sha256;
     }
     agent.tenant = std::string(tenant);
     agent.settings = settings;
-    agent.state_reason = By("added", who);
     ++agent.policy_epoch;
     CUPEL_RETURN_IF_ERROR(known.has_value() ? UpdateRow(db, agent)
                                             : InsertRow(db, agent));
@@ -761,10 +794,11 @@ absl::Status SqlStore::Reactivate(absl::string_view tenant, const AgentId& id,
                               "only FAILED and STOPPED are reactivated");
         }
         const AgentState previous = agent.state;
-        agent.state = agent.enrollment.has_value() ? AgentState::kPending
-                                                   : AgentState::kExpected;
-        agent.state_reason = By("reactivated", who);
-        agent.valid_until.reset();
+        MakePending(agent, By("reactivated", who));
+        if (!agent.enrollment.has_value()) {
+          agent.state = AgentState::kExpected;
+          agent.valid_until.reset();
+        }
         ++agent.policy_epoch;
         Progress fresh;
         if (!reset_counters) fresh.clock_info = agent.progress.clock_info;
@@ -845,6 +879,32 @@ absl::StatusOr<std::vector<AgentRecord>> SqlStore::ListUnclaimed() {
   const std::lock_guard lock(locked.mutex);
   return QueryAgents(*locked.connection, "WHERE tenant = '' ORDER BY agent_id",
                      {});
+}
+
+absl::StatusOr<std::map<AgentState, uint64_t>> SqlStore::CountAgents() {
+  Locked& locked = reader();
+  const std::lock_guard lock(locked.mutex);
+  // Both are answered by an index alone. A validity that ends at this moment
+  // has ended, as for StateAt.
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto rows,
+      locked.connection->Query(
+          "SELECT CASE WHEN state = 4 AND valid_until <= :now THEN 3"
+          " ELSE state END AS shown, COUNT(*) FROM agents GROUP BY shown",
+          "ii", {SqlTime(Now())}));
+  std::map<AgentState, uint64_t> counts;
+  for (const SqlRow& row : rows) {
+    RowReader in(row);
+    const uint64_t state = in.Number();
+    const uint64_t count = in.Number();
+    CUPEL_RETURN_IF_ERROR(in.status());
+    if (!IsState(state)) {
+      return absl::DataLossError(
+          absl::StrCat("store: an agent has the state ", state));
+    }
+    counts[StateFromSql(state)] = count;
+  }
+  return counts;
 }
 
 // --- Policies.
@@ -1048,6 +1108,9 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
   const bool has_findings =
       !write.findings.empty() || write.state == AgentState::kFailed;
   const SqlBytes findings = EncodeFindings(write.findings);
+  std::optional<absl::Time> valid_until = write.valid_until;
+  if (write.state == AgentState::kFailed) valid_until.reset();
+  if (write.state == AgentState::kPending) valid_until = PendingUntil();
   absl::StatusOr<AgentRecord> agent = absl::InternalError("store: not read");
 
   const auto body = [&](Connection& db) -> absl::Status {
@@ -1093,9 +1156,7 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
              has_findings ? SqlValue(findings) : SqlValue(),
              write.state.has_value() ? StateToSql(*write.state) : SqlValue(),
              write.state.has_value() ? SqlText(reason) : SqlValue(), has_state,
-             write.state == AgentState::kFailed ? SqlValue()
-                                                : SqlTime(write.valid_until),
-             SqlText(id), SqlNumber(write.owner_epoch),
+             SqlTime(valid_until), SqlText(id), SqlNumber(write.owner_epoch),
              SqlNumber(write.policy_epoch), has_state}));
     if (written == 0) {
       return absl::AbortedError(absl::StrCat(
@@ -1239,40 +1300,34 @@ absl::StatusOr<uint64_t> SqlStore::LastEventSequence() {
 }
 
 absl::Status SqlStore::CopyInto(const std::string& path) {
-  const auto copy = [&](Connection& db) {
-    return db.Execute("VACUUM INTO :path", {SqlText(path)}).status();
-  };
   if (reader_.connection == nullptr) {
     const std::lock_guard lock(writer_.mutex);
-    return copy(*writer_.connection);
+    return VacuumInto(*writer_.connection, path);
   }
   // On a connection of its own, so that nobody waits for it.
   CUPEL_ASSIGN_OR_RETURN(
       const auto connection,
       Connection::OpenSqlite(path_, {.busy_timeout = options_.busy_timeout}));
-  return copy(*connection);
+  return VacuumInto(*connection, path);
 }
 
 absl::Status SqlStore::Backup(const std::string& path) {
-  if (path.empty()) return absl::InvalidArgumentError("backup: no path");
-  if (access(path.c_str(), F_OK) == 0) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("backup: ", Quoted(path), " exists"));
+  return WriteBackup(
+      path, [this](const std::string& part) { return CopyInto(part); });
+}
+
+absl::Status SqlStore::BackupFile(const std::string& from,
+                                  const std::string& path) {
+  // SQLite would make it.
+  if (access(from.c_str(), F_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat("store: ", ErrnoText(from)));
   }
-  const std::string part = path + ".part";
-  CUPEL_RETURN_IF_ERROR(MakePrivateFile(part, O_EXCL));
-  absl::Status status = CopyInto(part);
-  if (status.ok()) status = SyncFile(part);
-  // link, unlike rename, replaces nothing.
-  if (status.ok() && link(part.c_str(), path.c_str()) != 0) {
-    status =
-        errno == EEXIST
-            ? absl::AlreadyExistsError(ErrnoText(path))
-            : absl::UnavailableError(absl::StrCat("backup: ", ErrnoText(path)));
-  }
-  unlink(part.c_str());
-  if (status.ok()) status = SyncFile(FolderOf(path));
-  return status;
+  CUPEL_ASSIGN_OR_RETURN(const auto connection,
+                         Connection::OpenSqlite(from, {}));
+  CUPEL_RETURN_IF_ERROR(CheckSchema(*connection));
+  return WriteBackup(path, [&](const std::string& part) {
+    return VacuumInto(*connection, part);
+  });
 }
 
 }  // namespace cupel::verifier

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -24,7 +25,10 @@ namespace cupel::verifier {
 
 struct SqlStoreOptions {
   // The store's clock; empty: the system's. Called by any thread.
-  std::function<absl::Time()> clock;
+  std::function<absl::Time()> clock = {};
+  // How long an agent may be PENDING before there is an event; nullopt: for as
+  // long as it likes.
+  std::optional<absl::Duration> pending_timeout = std::nullopt;
   // How long to wait for another process that has the file.
   absl::Duration busy_timeout = absl::Seconds(10);
 };
@@ -103,6 +107,7 @@ class SqlStore : public Store {
   absl::StatusOr<std::vector<AgentRecord>> ListAgents(
       const AgentFilter& filter) override;
   absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() override;
+  absl::StatusOr<std::map<AgentState, uint64_t>> CountAgents() override;
 
   absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
                                          absl::string_view name,
@@ -124,8 +129,8 @@ class SqlStore : public Store {
   // kInvalidArgument for a state that no verdict gives (PENDING, TRUSTED and
   // FAILED are those), and for TRUSTED without an end. An event is written
   // where the state changes, or other findings than the record's come.
-  // `valid_until` and `reason` count only beside a state; each write but a
-  // PENDING one counts as an attestation.
+  // `valid_until` and `reason` count only beside a state, and the store makes
+  // that of PENDING; each write but a PENDING one counts as an attestation.
   absl::StatusOr<AgentRecord> RecordVerdict(const VerdictWrite& write) override;
   // Never moves the time back.
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override;
@@ -141,6 +146,11 @@ class SqlStore : public Store {
   // The copy is readable by its owner alone, and is complete as soon as it has
   // its name.
   absl::Status Backup(const std::string& path) override;
+  // The same of the store at `from`, which another process may be using and
+  // whose schema stays what it is. kNotFound if there is none; errors as those
+  // of Open and Backup.
+  static absl::Status BackupFile(const std::string& from,
+                                 const std::string& path);
 
  private:
   // A connection and whoever uses it.
@@ -170,6 +180,12 @@ class SqlStore : public Store {
                         std::span<const uint8_t> nonce, absl::Time issued,
                         absl::string_view token,
                         uint32_t max_unclaimed_per_address);
+
+  // Makes `agent` PENDING, with the deadline that this has.
+  void MakePending(AgentRecord& agent, absl::string_view reason) const;
+  // A TRUSTED agent whose reference has changed has to earn it again.
+  void Unsettle(AgentRecord& agent, absl::string_view reason) const;
+  std::optional<absl::Time> PendingUntil() const;
 
   absl::Status CopyInto(const std::string& path);
 

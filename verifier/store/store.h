@@ -147,6 +147,10 @@ struct AgentFilter {
   uint32_t limit = 1000;
 };
 
+// Whatever makes an agent PENDING that was not gives it a valid_until, where
+// the store was made with a time that it may take: then there is an event about
+// it (ExpireVerdicts). An agent that lapses from TRUSTED has had its event.
+//
 // Threads: every function may be called by any thread, and may block for as
 // long as a disk takes.
 //
@@ -219,6 +223,9 @@ class Store {
       const AgentFilter& filter) = 0;
   // Enrolled and of no tenant.
   virtual absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() = 0;
+  // How many agents there are, of all tenants, in each state that one is in by
+  // AgentRecord::StateAt. Costs little however large their records are.
+  virtual absl::StatusOr<std::map<AgentState, uint64_t>> CountAgents() = 0;
 
   // --- Policies.
 

@@ -58,6 +58,7 @@ bool SameProgress(const Progress& a, const Progress& b) {
          a.byte_offset == b.byte_offset && a.clock_info == b.clock_info &&
          a.pending_size == b.pending_size &&
          a.pending_digest == b.pending_digest && a.boot_pcrs == b.boot_pcrs &&
+         a.counts == b.counts &&
          a.replayer.has_value() == b.replayer.has_value() &&
          (!a.replayer.has_value() ||
           a.replayer->Value(kSha256, 10) == b.replayer->Value(kSha256, 10));
@@ -74,7 +75,8 @@ TEST_CASE("An appraisal goes on where the last one ended") {
   ++machine.tpm.clock_info.clock;
   const Appraisal second = Resumed(machine, first).Appraise();
   CHECK(FindingIds(second).empty());
-  CHECK(second.counts.entries == 2);
+  CHECK(second.counts.entries == 6);
+  CHECK(second.counts.good == 6);
   CHECK(second.progress.entry_count == 6);
   CHECK(second.progress.byte_offset == machine.list.bytes().size());
   CHECK(second.progress.clock_info == machine.tpm.clock_info);
@@ -84,7 +86,7 @@ TEST_CASE("An appraisal goes on where the last one ended") {
   // Nothing new.
   const Appraisal third = Resumed(machine, second.progress).Appraise();
   CHECK(FindingIds(third).empty());
-  CHECK(third.counts.entries == 0);
+  CHECK(third.counts == second.counts);
   CHECK(third.verdict == Verdict::kPass);
   CHECK(third.proof == Proof::kQuote);
   CHECK(SameProgress(third.progress, second.progress));
@@ -97,6 +99,12 @@ TEST_CASE("Entry numbers go on in a resumed list") {
   const Appraisal appraisal = Resumed(machine, progress).Appraise();
   CHECK(FindingIds(appraisal) == Ids{"ima.not_in_policy"});
   CHECK(appraisal.findings[0].entry_index == 4U);
+  // And so do the counts, while the prefix's stay what they were.
+  CHECK(appraisal.counts.entries == 5);
+  CHECK(appraisal.counts.good == 4);
+  CHECK(appraisal.counts.not_in_policy == 1);
+  CHECK(SameProgress(appraisal.progress, progress));
+  CHECK(progress.counts.entries == 4);
 }
 
 TEST_CASE("All of the list may come again within a boot, and is judged again") {

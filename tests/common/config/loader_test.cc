@@ -262,6 +262,10 @@ TEST_CASE("Values that contradict one another are refused") {
              StatusIs(StatusCode::kInvalidArgument, "max_unproven_streams"));
   CHECK_THAT(verifier("attest_listen", "127.0.0.1:8892"),
              StatusIs(StatusCode::kInvalidArgument, "are one address"));
+  test.sources().flags = {{"unclaimed_lifetime", {"1m"}},
+                          {"cookie_lifetime", {"61s"}}};
+  CHECK_THAT(StatusOf(test.Load()), StatusIs(StatusCode::kInvalidArgument,
+                                             "unclaimed_lifetime is shorter"));
   const auto agent = [](std::string key, std::string value) {
     return StatusOf(
         LoadAgentConfig({.flags = {{std::move(key), {std::move(value)}}}}));

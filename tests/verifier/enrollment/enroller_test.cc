@@ -202,6 +202,48 @@ TEST_CASE("A verifier that renewed its certificate still takes the old one") {
       IsOk());
 }
 
+TEST_CASE("A proof binds a certificate that the connection may have shown") {
+  EnrollmentBench bench;
+  const Machine machine(bench.vendor);
+  // Replaced between the connection and Begin: TLS showed the one before.
+  const auto challenge =
+      bench.enroller->Begin(machine.request(), VerifierHash("new"));
+  REQUIRE_THAT(StatusOf(challenge), IsOk());
+  const auto answer = machine.Answer(*challenge, VerifierHash("old"));
+  REQUIRE_THAT(StatusOf(answer), IsOk());
+  const auto complete = [&](std::vector<crypto::Digest> shown) {
+    return StatusOf(bench.enroller->Complete(*answer, kAddress, shown));
+  };
+  // What this connection can't have shown is somebody else's [A1].
+  CHECK_THAT(complete({VerifierHash("new")}), StatusIs(kDenied, "proof"));
+  CHECK_THAT(complete({VerifierHash("new"), VerifierHash("older")}),
+             StatusIs(kDenied, "proof"));
+  CHECK_THAT(complete({VerifierHash("old")}), StatusIs(kDenied, "certificate"));
+  CHECK_THAT(complete({VerifierHash("new"), VerifierHash("old")}), IsOk());
+}
+
+TEST_CASE("A cookie lives as long as it is told to") {
+  EnrollmentBench bench;
+  bench.enroller =
+      Enroller::Create(
+          &bench.store, bench.keys.get(),
+          {.ek_roots = crypto::TrustAnchors::Create(
+                           std::vector{bench.vendor.root.certificate})
+                           .value(),
+           .cookie_lifetime = absl::Seconds(5)})
+          .value();
+  const Machine machine(bench.vendor);
+  const auto challenge = bench.Begin(machine.request());
+  const auto answer = machine.Answer(*challenge);
+  REQUIRE_THAT(StatusOf(answer), IsOk());
+  bench.store.Advance(absl::Seconds(5) + absl::Microseconds(1));
+  CHECK_THAT(
+      StatusOf(bench.Complete(*answer)),
+      StatusIs(absl::StatusCode::kFailedPrecondition, "expired after 5s"));
+  bench.store.Advance(-absl::Microseconds(1));
+  CHECK_THAT(StatusOf(bench.Complete(*answer)), IsOk());
+}
+
 TEST_CASE("A new AK under the same EK keeps the agent") {
   EnrollmentBench bench;
   const Machine machine(bench.vendor);

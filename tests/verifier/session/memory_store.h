@@ -127,6 +127,10 @@ class MemoryStore : public Store {
     return all;
   }
 
+  absl::StatusOr<std::map<AgentState, uint64_t>> CountAgents() override {
+    return No();
+  }
+
   absl::StatusOr<AgentRecord> Enroll(const AgentId&, const Enrollment&,
                                      std::span<const uint8_t>, absl::Time,
                                      absl::string_view, uint32_t) override {

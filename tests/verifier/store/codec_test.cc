@@ -45,6 +45,15 @@ Progress WholeProgress() {
   REQUIRE_THAT(
       progress.boot_pcrs.Set(9, Digest::Filled(HashAlgorithm::kSha1, 6)),
       IsOk());
+  progress.counts = {.entries = 10,
+                     .good = 1,
+                     .excluded = 2,
+                     .not_in_policy = 3,
+                     .digest_mismatch = 4,
+                     .template_digest = 5,
+                     .violations = 6,
+                     .other_failures = 7,
+                     .pending = 8};
   progress.pending_size = 77;
   progress.pending_digest = Digest::Filled(HashAlgorithm::kSha256, 8);
   return progress;
@@ -81,8 +90,11 @@ void CheckExact(const std::vector<uint8_t>& bytes, Encode encode,
   longer.push_back(0);
   CHECK_THAT(StatusOf(decode(longer)), StatusIs(kDataLoss, "left over"));
   std::vector<uint8_t> newer = bytes;
-  newer[1] = 2;
-  CHECK_THAT(StatusOf(decode(newer)), StatusIs(kDataLoss, "version 2"));
+  for (const int version : {0, newer[1] + 1, 255}) {
+    newer[1] = static_cast<uint8_t>(version);
+    CHECK_THAT(StatusOf(decode(newer)),
+               StatusIs(kDataLoss, "version " + std::to_string(version)));
+  }
   std::vector<uint8_t> other = bytes;
   other[0] = 'Z';
   CHECK_THAT(StatusOf(decode(other)), StatusIs(kDataLoss, "another kind"));
@@ -110,6 +122,7 @@ TEST_CASE("progress is stored exactly", "[store]") {
   CHECK(read->byte_offset == progress.byte_offset);
   CHECK(read->clock_info == progress.clock_info);
   CHECK(read->boot_pcrs == progress.boot_pcrs);
+  CHECK(read->counts == progress.counts);
   CHECK(read->pending_size == 77);
   CHECK(read->pending_digest == progress.pending_digest);
   REQUIRE(read->replayer.has_value());
@@ -117,6 +130,19 @@ TEST_CASE("progress is stored exactly", "[store]") {
   CHECK(read->replayer->banks()[1] == progress.replayer->banks()[1]);
   CHECK(read->replayer->Value(HashAlgorithm::kSha384, 23) ==
         progress.replayer->Value(HashAlgorithm::kSha384, 23));
+}
+
+TEST_CASE("progress that an earlier version has stored is read", "[store]") {
+  const Progress progress = WholeProgress();
+  std::vector<uint8_t> old = EncodeProgress(progress);
+  old[1] = 1;
+  CHECK_THAT(StatusOf(DecodeProgress(old)), StatusIs(kDataLoss, "left over"));
+  old.resize(old.size() - 9 * sizeof(uint64_t));
+  const auto read = DecodeProgress(old);
+  REQUIRE_THAT(StatusOf(read), IsOk());
+  CHECK(read->pending_digest == progress.pending_digest);
+  CHECK(read->counts.entries == progress.entry_count);
+  CHECK(read->counts.good == progress.entry_count);
 }
 
 TEST_CASE("findings are stored exactly", "[store]") {

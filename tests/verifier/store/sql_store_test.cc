@@ -147,6 +147,182 @@ TEST_CASE("what isn't this program's store is refused", "[store][sqlite]") {
   }
 }
 
+// A store as the first version of the schema has left it.
+void MakeSchema1(const std::string& path) {
+  AddOne(*OpenStore(path));
+  Execute(path, "DROP INDEX agents_by_state");
+  Execute(path, "UPDATE cupel_schema SET version = 1");
+}
+
+TEST_CASE("an older schema is brought up to date with all that is in it",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  MakeSchema1(path);
+  CHECK(OpenStore(path)->GetAgent("acme", Id())->state == AgentState::kPending);
+  const auto db = Connect(path);
+  CHECK(*db->QueryOne("SELECT version FROM cupel_schema", 'i') ==
+        SqlNumber(kSchemaVersion));
+  CHECK(db->QueryOne("SELECT name FROM sqlite_master"
+                     " WHERE name = 'agents_by_state'",
+                     't')
+            ->has_value());
+}
+
+TEST_CASE("a migration that fails in the middle leaves what was there",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  SECTION("of an empty store") {
+    // The first step gets as far as this table.
+    Execute(path, "CREATE TABLE cupel_schema (version BIGINT NOT NULL)");
+    Execute(path, "INSERT INTO cupel_schema (version) VALUES (0)");
+    Execute(path, "CREATE TABLE nonces (something TEXT)");
+    CHECK_FALSE(StatusOf(SqlStore::Open(path)).ok());
+    const auto db = Connect(path);
+    CHECK(*db->QueryOne("SELECT version FROM cupel_schema", 'i') ==
+          SqlNumber(0));
+    CHECK(*db->QueryOne("SELECT COUNT(*) FROM sqlite_master", 'i') ==
+          SqlNumber(2));
+    // And once it can, it goes through.
+    Execute(path, "DROP TABLE nonces");
+    OpenStore(path);
+  }
+  SECTION("of an older one") {
+    MakeSchema1(path);
+    Execute(path, "CREATE INDEX agents_by_state ON agents (owner)");
+    CHECK_FALSE(StatusOf(SqlStore::Open(path)).ok());
+    CHECK(*Connect(path)->QueryOne("SELECT version FROM cupel_schema", 'i') ==
+          SqlNumber(1));
+    Execute(path, "DROP INDEX agents_by_state");
+    CHECK(OpenStore(path)->GetAgent("acme", Id())->state ==
+          AgentState::kPending);
+  }
+}
+
+TEST_CASE("a backup of a store that is not open changes nothing of it",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  MakeSchema1(path);
+  REQUIRE_THAT(SqlStore::BackupFile(path, folder / "copy"), IsOk());
+  CHECK(*Connect(path)->QueryOne("SELECT version FROM cupel_schema", 'i') ==
+        SqlNumber(1));
+  CHECK(OpenStore(folder / "copy")->GetAgent("acme", Id())->state ==
+        AgentState::kPending);
+  CHECK_THAT(SqlStore::BackupFile(path, folder / "copy"),
+             StatusIs(kAlreadyExists, "copy"));
+  CHECK_THAT(SqlStore::BackupFile(folder / "none", folder / "another"),
+             StatusIs(kNotFound, "none"));
+  Execute(path, absl::StrCat("UPDATE cupel_schema SET version = ",
+                             kSchemaVersion + 1));
+  CHECK_THAT(SqlStore::BackupFile(path, folder / "newer"),
+             StatusIs(kFailedPrecondition, "newer program"));
+  Execute(folder / "other", "CREATE TABLE music (title TEXT)");
+  CHECK_THAT(SqlStore::BackupFile(folder / "other", folder / "another"),
+             StatusIs(kFailedPrecondition, "another program"));
+  REQUIRE_THAT(WriteFile(folder / "empty", ""), IsOk());
+  CHECK_THAT(SqlStore::BackupFile(folder / "empty", folder / "another"),
+             StatusIs(kFailedPrecondition, "empty"));
+}
+
+// A store whose clock a test sets, and that gives who is PENDING a minute.
+struct PendingTest {
+  PendingTest() {
+    auto opened = SqlStore::Open(
+        folder / "store.db",
+        {.clock = [this] { return now; }, .pending_timeout = absl::Minutes(1)});
+    REQUIRE_THAT(StatusOf(opened), IsOk());
+    store = *std::move(opened);
+  }
+  absl::Status Enroll(const std::string& nonce) {
+    const Enrollment enrollment = {
+        {1}, std::string(64, 'e'), {2}, {3}, {4}, now, "peer"};
+    return store->Enroll(Id(), enrollment, AsBytes(nonce), now, "", 10)
+        .status();
+  }
+  AgentRecord Get() const { return *store->GetAgent("acme", Id()); }
+  absl::Status Record(AgentState state, absl::Time until) {
+    const AgentRecord agent = Get();
+    VerdictWrite write = VerdictFor(agent, 1);
+    write.state = state;
+    write.valid_until = until;
+    return store->RecordVerdict(write).status();
+  }
+
+  const TemporaryFolder folder;
+  absl::Time now = absl::FromUnixSeconds(1'700'000'000);
+  std::unique_ptr<SqlStore> store;
+};
+
+TEST_CASE("whatever makes an agent PENDING gives it a deadline",
+          "[store][sqlite]") {
+  PendingTest test;
+  const absl::Time until = test.now + absl::Minutes(1);
+  SECTION("add") {
+    REQUIRE_THAT(test.Enroll("1"), IsOk());
+    REQUIRE_THAT(StatusOf(test.store->AddAgent("acme", Id(), {}, "", "ann")),
+                 IsOk());
+  }
+  SECTION("the enrolment of who is expected") {
+    REQUIRE_THAT(StatusOf(test.store->AddAgent("acme", Id(), {}, "", "ann")),
+                 IsOk());
+    CHECK(test.Get().state == AgentState::kExpected);
+    CHECK_FALSE(test.Get().valid_until.has_value());
+    REQUIRE_THAT(test.Enroll("1"), IsOk());
+  }
+  SECTION("what comes after TRUSTED") {
+    REQUIRE_THAT(test.Enroll("1"), IsOk());
+    REQUIRE_THAT(StatusOf(test.store->AddAgent("acme", Id(), {}, "", "ann")),
+                 IsOk());
+    REQUIRE_THAT(test.Record(AgentState::kTrusted, absl::InfiniteFuture()),
+                 IsOk());
+    SECTION("new settings") {
+      REQUIRE_THAT(test.store->UpdateAgent("acme", Id(), {}, "ann"), IsOk());
+    }
+    SECTION("a new boot") {
+      REQUIRE_THAT(test.Record(AgentState::kPending, absl::InfiniteFuture()),
+                   IsOk());
+    }
+    SECTION("reactivation") {
+      REQUIRE_THAT(test.Record(AgentState::kFailed, absl::InfiniteFuture()),
+                   IsOk());
+      CHECK_FALSE(test.Get().valid_until.has_value());
+      REQUIRE_THAT(test.store->Reactivate("acme", Id(), {}, false, "", "ann"),
+                   IsOk());
+    }
+  }
+  CHECK(test.Get().state == AgentState::kPending);
+  CHECK(test.Get().valid_until == until);
+
+  // It runs out once, with an event, and changes nothing else.
+  test.now = until - absl::Nanoseconds(1);
+  CHECK(*test.store->ExpireVerdicts(test.now) == 0);
+  const uint64_t before = *test.store->LastEventSequence();
+  test.now = until;
+  CHECK(*test.store->ExpireVerdicts(test.now) == 1);
+  CHECK(test.Get().state == AgentState::kPending);
+  CHECK_FALSE(test.Get().valid_until.has_value());
+  const auto events = test.store->EventsAfter("acme", before, 10);
+  REQUIRE(events->size() == 1);
+  CHECK(events->front().state == AgentState::kPending);
+  CHECK(*test.store->ExpireVerdicts(test.now + absl::Hours(1)) == 0);
+}
+
+TEST_CASE("who lapses from TRUSTED has had the event, and no other deadline",
+          "[store][sqlite]") {
+  PendingTest test;
+  REQUIRE_THAT(test.Enroll("1"), IsOk());
+  REQUIRE_THAT(StatusOf(test.store->AddAgent("acme", Id(), {}, "", "ann")),
+               IsOk());
+  REQUIRE_THAT(test.Record(AgentState::kTrusted, test.now + absl::Seconds(20)),
+               IsOk());
+  test.now += absl::Seconds(20);
+  CHECK(*test.store->ExpireVerdicts(test.now) == 1);
+  CHECK(test.Get().state == AgentState::kPending);
+  CHECK_FALSE(test.Get().valid_until.has_value());
+}
+
 TEST_CASE("a page that was overwritten is found at the start",
           "[store][sqlite]") {
   const TemporaryFolder folder;
