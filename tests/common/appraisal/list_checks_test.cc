@@ -345,5 +345,28 @@ TEST_CASE(
   CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.list_malformed"});
 }
 
+TEST_CASE("A padded bank's list shows padded digests, if that was said") {
+  FakeMachine machine;
+  ValidEvidence evidence = machine.Attest();
+  std::vector<uint8_t> list;
+  for (const size_t at : machine.list.offsets()) {
+    const std::span<const uint8_t> record =
+        std::span(evidence.list).subspan(at);
+    const size_t data = 4 + 20 + 4 + 6;  // u32 size | template data of ima-ng
+    const size_t size = size_t{record[data]} | size_t{record[data + 1]} << 8;
+    Append(list, record.first(24));
+    list.resize(list.size() + 48 - 20);
+    Append(list, record.subspan(24, 10 + 4 + size));
+  }
+  evidence.list = list;
+  evidence.template_digest_size = 48;
+  const appraisal::Appraisal unsaid = evidence.Appraise();
+  CHECK(unsaid.counts.template_digest == machine.list.size());
+  evidence.reference.padded_sha1_banks = {crypto::HashAlgorithm::kSha384};
+  CHECK(FindingIds(evidence.Appraise()).empty());
+  evidence.list[4 + 47] ^= 1;
+  CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.template_digest"});
+}
+
 }  // namespace
 }  // namespace cupel::appraisal
