@@ -101,9 +101,12 @@ absl::string_view Cure(const Finding& finding) {
   static constexpr Entry kLifts[] = {
       {"ima.boot_aggregate_unproven", "give the values of PCR 0 to 9"},
       {"ima.boot_aggregate_zero", "--lab accepts it"},
+      {"ima.list_malformed",
+       "copy the list again, in binary; see --big-endian and --digest-size"},
       {"ima.violation", "--tolerate-violations accepts it"},
       {"pcr.bank_not_extended", "--lab accepts it"},
       {"pcr.bank_weak", "--allow-sha1-bank accepts it"},
+      {"quote.malformed", "give tpm2_quote's -m and -s files as they are"},
       {"quote.ak_attributes_unknown", "--ak-attributes-unchecked accepts it"},
       {"quote.signer_unchecked", "give the AK as TPM2B_PUBLIC"},
       {"quote.selection", "does --pcr-list say what was asked for?"},
@@ -201,9 +204,15 @@ std::vector<absl::string_view> DecidingIds(const Appraisal& appraisal) {
   return ids;
 }
 
+bool HasListFinding(const Appraisal& appraisal, Severity severity) {
+  return std::ranges::any_of(appraisal.findings, [severity](
+                                                     const Finding& finding) {
+    return finding.severity == severity && absl::StartsWith(finding.id, "ima.");
+  });
+}
+
 // What became of the list's entries, in the line that Keylime's users look for.
-void PrintCounts(const Appraisal& appraisal,
-                 const std::vector<absl::string_view>& deciding) {
+void PrintCounts(const Appraisal& appraisal) {
   const EntryCounts& counts = appraisal.counts;
   if (counts.excluded != 0) {
     PrintLine(absl::StrCat("INFO - ", counts.excluded, " of ", counts.entries,
@@ -214,21 +223,18 @@ void PrintCounts(const Appraisal& appraisal,
                            " entries came after what the PCR values cover; "
                            "they were not judged"));
   }
-  // What was not kept may be about the list as well.
-  const bool about_list =
-      (appraisal.findings_dropped != 0 &&
-       appraisal.verdict != Verdict::kPass) ||
-      std::ranges::any_of(deciding, [](absl::string_view id) {
-        return absl::StartsWith(id, "ima.");
-      });
-  const std::string line = CountsLine(counts);
-  if (!about_list) {
-    PrintLine(absl::StrCat("INFO - IMA OK: ", line));
-  } else if (appraisal.verdict == Verdict::kUndecided) {
-    PrintLine(absl::StrCat("ERROR - IMA UNDECIDED: ", line));
-  } else {
-    PrintLine(absl::StrCat("ERROR - IMA ERRORS: ", line));
-  }
+  // Whatever decided the verdict: a list with an open question is not called
+  // OK because of what is wrong with its quote. What was not kept may be about
+  // the list as well.
+  const bool dropped = appraisal.findings_dropped != 0;
+  const bool failed = HasListFinding(appraisal, Severity::kFailure) ||
+                      (dropped && appraisal.verdict == Verdict::kFail);
+  const bool undecided = HasListFinding(appraisal, Severity::kUndecided) ||
+                         (dropped && appraisal.verdict == Verdict::kUndecided);
+  PrintLine(absl::StrCat(failed      ? "ERROR - IMA ERRORS: "
+                         : undecided ? "ERROR - IMA UNDECIDED: "
+                                     : "INFO - IMA OK: ",
+                         CountsLine(counts)));
 }
 
 }  // namespace
@@ -248,10 +254,10 @@ ExitCode ExitCodeFor(Verdict verdict) {
 void PrintReport(const Appraisal& appraisal) {
   PrintLine("INFO - Checking IMA measurement list...");
   PrintFindings(appraisal);
-  const std::vector<absl::string_view> deciding = DecidingIds(appraisal);
-  PrintCounts(appraisal, deciding);
-  const std::string reasons = absl::StrCat(" (", absl::StrJoin(deciding, ", "),
-                                           "), ", ProofWords(appraisal));
+  PrintCounts(appraisal);
+  const std::string reasons =
+      absl::StrCat(" (", absl::StrJoin(DecidingIds(appraisal), ", "), "), ",
+                   ProofWords(appraisal));
   switch (appraisal.verdict) {
     case Verdict::kPass:
       PrintLine(

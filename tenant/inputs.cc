@@ -127,12 +127,27 @@ absl::StatusOr<std::optional<NamedPolicy>> LoadTextPolicy(
                      std::make_shared<const RuntimePolicy>(std::move(text))};
 }
 
+// What to do about a text that is no list.
+std::string TextCure(absl::string_view text, const ListFlags& flags) {
+  const auto digest_size = ima::AsciiTemplateDigestSize(text);
+  if (digest_size.has_value() && *digest_size != flags.digest_size) {
+    return absl::StrCat("it is a bank's list: give --digest-size ",
+                        *digest_size);
+  }
+  return "a newline in a name splits its line, and nothing tells the parts "
+         "from records: give the binary list instead";
+}
+
 absl::StatusOr<ima::AsciiList> ParseText(std::span<const uint8_t> bytes,
                                          const std::string& path,
                                          const ListFlags& flags) {
   auto text = ima::AsciiList::Parse(AsText(bytes), flags.ToOptions());
   if (!text.ok()) {
-    return InFile(WithContext(text.status(), "read as an ASCII list"), path);
+    return InFile(absl::Status(text.status().code(),
+                               absl::StrCat("read as an ASCII list: ",
+                                            text.status().message(), "; ",
+                                            TextCure(AsText(bytes), flags))),
+                  path);
   }
   return text;
 }
@@ -164,7 +179,7 @@ void ListFlags::Register(CLI::App& command) {
       .add_option("--digest-size", digest_size,
                   "Bytes of a template digest: 20 (the default), or the bank's "
                   "size for a file like binary_runtime_measurements_sha256")
-      ->check(CLI::IsMember({20, 32, 48, 64}))
+      ->check(CLI::IsMember({"20", "32", "48", "64"}))
       ->type_name("BYTES");
 }
 
@@ -189,6 +204,21 @@ absl::StatusOr<std::vector<uint8_t>> LoadList(const std::string& path,
   CUPEL_ASSIGN_OR_RETURN(const ima::AsciiList text,
                          ParseText(bytes, path, flags));
   return ToVector(text.binary());
+}
+
+absl::Status InBinaryList(const absl::Status& status, const std::string& path,
+                          uint64_t entry_count) {
+  if (status.ok()) return status;
+  // Read in another form than it has, a list rarely gives one entry.
+  return InFile(
+      absl::Status(
+          status.code(),
+          absl::StrCat(status.message(),
+                       entry_count == 0
+                           ? "; is it a list at all, of a big-endian machine "
+                             "(--big-endian), or a bank's (--digest-size)?"
+                           : "; copy the list again")),
+      path);
 }
 
 void PolicyFlags::Register(CLI::App& command, bool positional) {

@@ -49,6 +49,11 @@ struct ListFlags {
 absl::StatusOr<std::vector<uint8_t>> LoadList(const std::string& path,
                                               const ListFlags& flags);
 
+// `status` of reading the binary list at `path`, of which `entry_count` entries
+// could be read: escaped, with the file's name before it, and with what to do.
+absl::Status InBinaryList(const absl::Status& status, const std::string& path,
+                          uint64_t entry_count);
+
 // --- policies
 
 // --policy, --allowlist, --exclude, --deny, --policy-key.

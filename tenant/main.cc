@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <new>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -114,6 +115,21 @@ void RegisterCommands(CLI::App& app, Online& online, ExitCode& exit_code) {
   RegisterPolicyStore(*policy, online, exit_code);
 }
 
+// An option that is given without a value, as by a script whose variable is
+// empty, would be taken for one that is not given: a check that was asked for
+// would not be made. Only a nonce may be empty.
+void RefuseEmptyValues(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_max() == 0 || option->check_lname("nonce")) {
+      continue;
+    }
+    option->check([](const std::string& value) -> std::string {
+      return value.empty() ? "the value is empty" : "";
+    });
+  }
+  for (CLI::App* command : app.get_subcommands({})) RefuseEmptyValues(*command);
+}
+
 // Runs the command that the arguments name; its result is in `exit_code`.
 void RunCommand(CLI::App& app, std::vector<std::string> arguments,
                 ExitCode& exit_code) {
@@ -155,6 +171,7 @@ ExitCode Run(int argc, char** argv) {
     app.require_subcommand(1);
     RegisterCommands(app, online, exit_code);
   }
+  RefuseEmptyValues(app);
   RunCommand(app, std::move(arguments), exit_code);
   if (!FlushOutput()) {
     PrintError("could not write to standard output");
@@ -171,6 +188,8 @@ int main(int argc, char** argv) {
   // Nothing thrown, whatever threw it, may end in a code that means "passed".
   try {
     return static_cast<int>(cupel::tenant::Run(argc, argv));
+  } catch (const std::bad_alloc&) {
+    cupel::tenant::PrintError("out of memory");
   } catch (const std::exception& error) {
     cupel::tenant::PrintError(cupel::EscapeForDisplay(error.what()));
   } catch (...) {

@@ -208,18 +208,16 @@ bool EntryJudge::CheckTemplateDigest(const Context& context) {
       entry.IsViolation()) {
     return true;
   }
-  std::optional<Digest> computed;
-  if (const auto algorithm =
-          crypto::ShaFromDigestSize(entry.template_digest.size())) {
-    computed = ima::TemplateDigest(entry, *algorithm);
-    if (std::ranges::equal(computed->bytes(), entry.template_digest)) {
-      return true;
-    }
+  const std::optional<Digest> expected =
+      ima::ExpectedTemplateDigest(entry, reference_.padded_sha1_banks);
+  if (expected.has_value() &&
+      std::ranges::equal(expected->bytes(), entry.template_digest)) {
+    return true;
   }
   ++counts_.template_digest;
   Finding finding = Make("ima.template_digest",
                          "the record's digest is not that of its data");
-  if (computed.has_value()) finding.expected = computed->Hex();
+  if (expected.has_value()) finding.expected = expected->Hex();
   finding.found = HexEncode(entry.template_digest);
   Report(context, std::move(finding));
   return false;

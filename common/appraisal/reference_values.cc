@@ -24,14 +24,6 @@ using ::cupel::ima::Entry;
 using ::cupel::ima::EntryFields;
 using ::cupel::ima::FileDigest;
 
-bool HasOwnTemplateDigest(const Entry& entry) {
-  const auto algorithm =
-      crypto::ShaFromDigestSize(entry.template_digest.size());
-  return algorithm.has_value() &&
-         std::ranges::equal(ima::TemplateDigest(entry, *algorithm).bytes(),
-                            entry.template_digest);
-}
-
 // Works off one list.
 class PolicyMaker {
  public:
@@ -72,7 +64,7 @@ absl::Status PolicyMaker::Add(const Entry& entry) {
              "it was written while it was measured or in use");
     return absl::OkStatus();
   }
-  if (!HasOwnTemplateDigest(entry)) {
+  if (!ima::HasOwnTemplateDigest(entry)) {
     LeaveOut(entry, "list.template_digest",
              "the record's digest is not that of its data");
     return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <system_error>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,7 @@
 #include "common/util/escape.h"
 #include "common/util/file.h"
 #include "common/util/status_macros.h"
+#include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/yaml.h"
 
 namespace cupel::config {
@@ -95,17 +97,58 @@ absl::StatusOr<Value> ReadValue(const YAML::Node& node,
   return value;
 }
 
+// Notes where documents begin, and keeps nothing of them.
+class DocumentStarts : public YAML::EventHandler {
+ public:
+  const std::vector<YAML::Mark>& marks() const { return marks_; }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    marks_.push_back(mark);
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  std::vector<YAML::Mark> marks_;
+};
+
+// That `text` holds one document at most. YAML::Load would pass over what
+// follows the first, and YAML::LoadAll never ends where the parser meets what
+// begins no document, a comma for instance: yaml-cpp 0.7 makes empty documents
+// of it without end. So no more than two are asked for. May throw what yaml-cpp
+// throws.
+absl::Status CheckOneDocument(const std::string& path,
+                              const std::string& text) {
+  std::istringstream input(text);
+  YAML::Parser parser(input);
+  DocumentStarts starts;
+  if (!parser.HandleNextDocument(starts) ||
+      !parser.HandleNextDocument(starts) || starts.marks().size() < 2) {
+    return absl::OkStatus();
+  }
+  const YAML::Mark& first = starts.marks()[0];
+  const YAML::Mark& second = starts.marks()[1];
+  return Refused(Place(path, second),
+                 first.pos == second.pos
+                     ? "no YAML: nothing can begin so"
+                     : "a second document; one file holds one");
+}
+
 // May throw what yaml-cpp throws.
 absl::StatusOr<std::vector<Setting>> ReadSettings(const std::string& path,
                                                   const std::string& text) {
-  const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+  CUPEL_RETURN_IF_ERROR(CheckOneDocument(path, text));
+  const YAML::Node root = YAML::Load(text);
   std::vector<Setting> settings;
-  if (documents.empty()) return settings;
-  if (documents.size() > 1) {
-    return Refused(Place(path, documents[1].Mark()),
-                   "a second document; one file holds one");
-  }
-  const YAML::Node& root = documents[0];
   if (root.IsNull()) return settings;  // comments alone
   if (!root.IsMap()) {
     return Refused(Place(path, root.Mark()),

@@ -30,4 +30,25 @@ crypto::Digest TemplateDigest(const Entry& entry,
   return crypto::Hash(algorithm, HashedTemplateData(entry, buffer));
 }
 
+std::optional<crypto::Digest> ExpectedTemplateDigest(
+    const Entry& entry, std::span<const crypto::HashAlgorithm> padded_banks) {
+  const std::optional<crypto::HashAlgorithm> bank =
+      crypto::ShaFromDigestSize(entry.template_digest.size());
+  if (!bank.has_value()) return std::nullopt;
+  if (std::ranges::find(padded_banks, *bank) == padded_banks.end()) {
+    return TemplateDigest(entry, *bank);
+  }
+  crypto::Digest padded(*bank);
+  std::ranges::copy(TemplateDigest(entry, crypto::HashAlgorithm::kSha1).bytes(),
+                    padded.mutable_bytes().begin());
+  return padded;
+}
+
+bool HasOwnTemplateDigest(const Entry& entry,
+                          std::span<const crypto::HashAlgorithm> padded_banks) {
+  const auto expected = ExpectedTemplateDigest(entry, padded_banks);
+  return expected.has_value() &&
+         std::ranges::equal(expected->bytes(), entry.template_digest);
+}
+
 }  // namespace cupel::ima

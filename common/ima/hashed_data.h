@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "common/crypto/digest.h"
@@ -41,6 +42,22 @@ std::span<const uint8_t> HashedTemplateData(const Entry& entry,
 // extended with: see Entry::IsViolation.
 crypto::Digest TemplateDigest(const Entry& entry,
                               crypto::HashAlgorithm algorithm);
+
+// What the record's column with the template digest has to show: the digest of
+// its data, by the hash whose size the column has. In the list of one of
+// `padded_banks`, which the kernel fills with padded SHA-1 digests, that is the
+// SHA-1 digest with zeros behind it. nullopt if the column has no hash's size.
+//
+// Not for violations, whose column is zeros.
+std::optional<crypto::Digest> ExpectedTemplateDigest(
+    const Entry& entry,
+    std::span<const crypto::HashAlgorithm> padded_banks = {});
+
+// True if the column shows that. No PCR covers it; a wrong one says that the
+// record was touched after the kernel wrote it. False for violations.
+bool HasOwnTemplateDigest(
+    const Entry& entry,
+    std::span<const crypto::HashAlgorithm> padded_banks = {});
 
 }  // namespace cupel::ima
 

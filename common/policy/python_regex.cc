@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -299,7 +300,7 @@ class Translator {
       if (Take("P<")) {
         const size_t end = in_.find('>', at_);
         if (end == in_.npos) return Refused("a group name without its >");
-        CUPEL_RETURN_IF_ERROR(CheckName(in_.substr(at_, end - at_)));
+        CUPEL_RETURN_IF_ERROR(AddName(in_.substr(at_, end - at_)));
         at_ = end + 1;
       } else if (!Take(':')) {
         CUPEL_RETURN_IF_ERROR(ReadScopedFlags(flags, caseless));
@@ -322,7 +323,7 @@ class Translator {
     return atom;
   }
 
-  static absl::Status CheckName(absl::string_view name) {
+  absl::Status AddName(absl::string_view name) {
     if (name.empty() || absl::ascii_isdigit(static_cast<uint8_t>(name[0]))) {
       return Refused("a group without a valid name");
     }
@@ -330,6 +331,9 @@ class Translator {
       if (!absl::ascii_isalnum(static_cast<uint8_t>(c)) && c != '_') {
         return Refused("a group without a valid name");
       }
+    }
+    if (!names_.insert(name).second) {
+      return Refused("two groups of one name");
     }
     return absl::OkStatus();
   }
@@ -637,6 +641,7 @@ class Translator {
   size_t at_ = 0;
   std::string flags_;
   bool caseless_ = false;
+  std::set<absl::string_view> names_;  // of groups
 };
 
 }  // namespace

@@ -18,7 +18,9 @@
 #include "common/tpm/attestation_key.h"
 #include "common/tpm/ek_template.h"
 #include "common/tpm/pcr_selection.h"
+#include "common/tpm/plain_signature.h"
 #include "common/tpm/public_area.h"
+#include "common/tpm/signature.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
@@ -122,8 +124,18 @@ absl::Status LoadQuote(const AppraiseFlags& flags, Inputs& in) {
   CUPEL_ASSIGN_OR_RETURN(const auto ak_file,
                          ReadFile(flags.ak, kMaxTpmFileSize));
   auto ak = tpm::AttestationKey::FromFile(ak_file);
-  if (!ak.ok()) return InFile(ak.status(), flags.ak);
+  if (!ak.ok()) {
+    return InFile(
+        WithContext(ak.status(), "no AK, as tpm2_readpublic -o writes it"),
+        flags.ak);
+  }
   in.ak = *std::move(ak);
+  // tpm2_quote -f plain: the scheme is left out, and the AK's is fixed. What is
+  // neither form is appraisal's to refuse.
+  if (!tpm::ParseSignature(in.signature).ok()) {
+    const auto plain = tpm::ParsePlainSignature(in.signature, *in.ak);
+    if (plain.ok()) in.signature = tpm::SerializeSignature(*plain);
+  }
   if (!flags.ek.empty()) {
     CUPEL_ASSIGN_OR_RETURN(const auto ek_file,
                            ReadFile(flags.ek, kMaxTpmFileSize));
@@ -146,7 +158,11 @@ absl::Status LoadQuote(const AppraiseFlags& flags, Inputs& in) {
   // Nothing is believed yet: appraisal checks quote and values.
   // It also says what is wrong with an attestation that is no quote.
   const auto raw = tpm::ParseRawAttest(in.attest);
-  if (!raw.ok()) return InFile(raw.status(), flags.quote);
+  if (!raw.ok()) {
+    return InFile(
+        WithContext(raw.status(), "no TPMS_ATTEST, as tpm2_quote -m writes it"),
+        flags.quote);
+  }
   const auto quote = tpm::ParseQuoteInfo(raw->attested);
   if (!flags.pcr_list.empty()) {
     auto selection = tpm::PcrSelection::FromString(flags.pcr_list);
@@ -268,7 +284,7 @@ void RegisterQuoteFlags(CLI::App& command, AppraiseFlags& flags) {
   };
   file("--quote", flags.quote, "The quote: TPMS_ATTEST, tpm2_quote's -m file");
   file("--signature", flags.signature,
-       "Its signature: TPMT_SIGNATURE, tpm2_quote's -s file");
+       "Its signature: tpm2_quote's -s file, of either format");
   file("--ak", flags.ak,
        "The attestation key: TPM2B_PUBLIC or TPMT_PUBLIC; PEM only with "
        "--ak-attributes-unchecked");

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/ima/hashed_data.h"
 #include "common/ima/list_parser.h"
 #include "common/ima/replay.h"
 #include "common/tpm/constants.h"
@@ -57,7 +58,12 @@ struct BankReplay {
 struct Replay {
   std::vector<uint8_t> list;
   ima::ListOptions options;
+  std::vector<HashAlgorithm> padded;
   uint64_t entry_count = 0;
+  // Records whose column with the template digest is not that of their data,
+  // and the first of them. No PCR covers it.
+  uint64_t wrong_digest_count = 0;
+  uint64_t first_wrong_digest = 0;
   // The PCRs that the list extends, and PCR 10.
   std::vector<uint32_t> listed;
   // The values to explain; empty if none were given.
@@ -75,16 +81,17 @@ std::string BankLabel(const ima::Bank& bank) {
       bank.fill == ima::BankFill::kPaddedSha1 ? " (padded SHA-1)" : "");
 }
 
-absl::Status CountEntries(Replay& replay) {
+absl::Status CountEntries(const std::string& path, Replay& replay) {
   ima::PcrSet listed;
   listed.set(ima::kImaPcr);
   ima::ListParser parser(replay.options);
-  CUPEL_RETURN_IF_ERROR(
+  absl::Status status =
       parser.Feed(replay.list, [&](std::span<const ima::Entry> entries) {
         for (const ima::Entry& entry : entries) listed.set(entry.pcr);
         return absl::OkStatus();
-      }));
-  CUPEL_RETURN_IF_ERROR(parser.Finish());
+      });
+  if (status.ok()) status = parser.Finish();
+  CUPEL_RETURN_IF_ERROR(InBinaryList(status, path, parser.entry_count()));
   replay.entry_count = parser.entry_count();
   for (uint32_t pcr = 0; pcr < ima::kPcrCount; ++pcr) {
     if (listed.test(pcr)) replay.listed.push_back(pcr);
@@ -93,9 +100,10 @@ absl::Status CountEntries(Replay& replay) {
 }
 
 absl::Status MakeBanks(const ReplayFlags& flags, Replay& replay) {
-  CUPEL_ASSIGN_OR_RETURN(const auto padded, PaddedBanks(flags.padded_banks));
+  CUPEL_ASSIGN_OR_RETURN(replay.padded, PaddedBanks(flags.padded_banks));
   for (const HashAlgorithm algorithm : kBanks) {
-    const bool pads = std::ranges::find(padded, algorithm) != padded.end();
+    const bool pads =
+        std::ranges::find(replay.padded, algorithm) != replay.padded.end();
     const ima::Bank bank{
         algorithm, pads ? ima::BankFill::kPaddedSha1 : ima::BankFill::kOwnHash};
     CUPEL_ASSIGN_OR_RETURN(ima::Replayer replayer,
@@ -167,6 +175,20 @@ void Extend(BankReplay& bank, std::span<const ima::Entry> entries,
   }
 }
 
+// Says what a replay by PCRs can't see: a record that was touched where no PCR
+// covers it, or, out of a text, a name that was taken apart.
+void CheckDigests(std::span<const ima::Entry> entries,
+                  std::span<const HashAlgorithm> padded, Replay& replay) {
+  for (const ima::Entry& entry : entries) {
+    if (entry.IsViolation() || ima::HasOwnTemplateDigest(entry, padded)) {
+      continue;
+    }
+    if (replay.wrong_digest_count++ == 0) {
+      replay.first_wrong_digest = entry.index;
+    }
+  }
+}
+
 absl::Status ReplayBanks(Replay& replay) {
   // A PCR of zeros explains an empty list, and no other: a kernel that wrote
   // entries extended it.
@@ -180,6 +202,7 @@ absl::Status ReplayBanks(Replay& replay) {
   ima::ListParser parser(replay.options);
   uint64_t done = 0;
   return parser.Feed(replay.list, [&](std::span<const ima::Entry> entries) {
+    CheckDigests(entries, replay.padded, replay);
     for (BankReplay& bank : replay.banks) Extend(bank, entries, done);
     done += entries.size();
     meter.Update(done);
@@ -192,9 +215,7 @@ absl::Status RunReplay(const ReplayFlags& flags, Replay& replay) {
   CUPEL_RETURN_IF_ERROR(MakeBanks(flags, replay));
   CUPEL_ASSIGN_OR_RETURN(replay.list, LoadList(flags.file, flags.list));
   replay.options = flags.list.ToOptions();
-  if (const absl::Status form = CountEntries(replay); !form.ok()) {
-    return InFile(form, flags.file);
-  }
+  CUPEL_RETURN_IF_ERROR(CountEntries(flags.file, replay));
   if (!flags.pcrs.empty()) {
     CUPEL_RETURN_IF_ERROR(LoadTargets(flags.pcrs, replay));
   }
@@ -279,6 +300,13 @@ void PrintReplay(const Replay& replay) {
   if (BanksDisagree(replay)) {
     PrintLine("The banks disagree: their values are of different moments.");
   }
+  if (replay.wrong_digest_count != 0) {
+    PrintLine(absl::StrCat(
+        replay.wrong_digest_count,
+        " entries show a template digest that is not their data's, the first "
+        "is entry ",
+        replay.first_wrong_digest, ": the list was changed"));
+  }
   if (!replay.uncovered.empty()) {
     PrintLine(absl::StrCat("PCR ", absl::StrJoin(replay.uncovered, ", "),
                            ": extended by the list, and no value is given: "
@@ -319,6 +347,7 @@ void PrintJsonReplay(const Replay& replay) {
   for (const BankReplay& bank : replay.banks) {
     json["banks"].push_back(ToJson(bank, replay));
   }
+  json["wrong_template_digests"] = replay.wrong_digest_count;
   json["uncovered_pcrs"] = replay.uncovered;
   json["left_out_banks"] = replay.left_out;
   PrintLine(DumpJson(json, 2));
@@ -326,7 +355,7 @@ void PrintJsonReplay(const Replay& replay) {
 
 ExitCode ExitCodeFor(const Replay& replay) {
   if (std::ranges::any_of(replay.banks, IsUnexplained) ||
-      BanksDisagree(replay)) {
+      BanksDisagree(replay) || replay.wrong_digest_count != 0) {
     return ExitCode::kFindings;
   }
   return replay.uncovered.empty() ? ExitCode::kOk : ExitCode::kUndecided;

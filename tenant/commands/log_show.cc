@@ -5,10 +5,11 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
-#include <utility>
 
 #include "CLI/App.hpp"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/ima/ascii_format.h"
@@ -16,7 +17,6 @@
 #include "common/ima/template.h"
 #include "common/util/escape.h"
 #include "common/util/hex.h"
-#include "common/util/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tenant/commands/commands.h"
 #include "tenant/console.h"
@@ -92,52 +92,59 @@ std::string AsJson(const ima::Entry& entry, ByteOrder order) {
   return DumpJson(json);
 }
 
-// Prints lines as they come, or keeps the last ones.
-class LinePrinter {
- public:
-  explicit LinePrinter(std::optional<uint64_t> tail) : tail_(tail) {}
-  LinePrinter(const LinePrinter&) = delete;
-  LinePrinter& operator=(const LinePrinter&) = delete;
-  ~LinePrinter() {
-    for (const std::string& line : kept_) PrintLine(line);
-  }
-
-  void Add(std::string line) {
-    if (!tail_.has_value()) {
-      PrintLine(line);
-      return;
-    }
-    kept_.push_back(std::move(line));
-    if (kept_.size() > *tail_) kept_.pop_front();
-  }
-
- private:
-  std::optional<uint64_t> tail_;
-  std::deque<std::string> kept_;
+// Where an entry begins in the list.
+struct Position {
+  uint64_t index = 0;
+  uint64_t offset = 0;
 };
 
-// Prints the entries before what is wrong with the list, if anything is.
-absl::Status PrintEntries(const ShowFlags& flags,
-                          std::span<const uint8_t> list) {
-  const ima::ListOptions options = flags.list.ToOptions();
-  LinePrinter printer(flags.tail);
+// Hands the entries that are to be shown to `show`, from `start` on; the status
+// is about the list's form.
+absl::Status ForEachShown(const ShowFlags& flags, std::span<const uint8_t> list,
+                          const Position& start,
+                          absl::FunctionRef<void(const ima::Entry&)> show) {
+  ima::ListOptions options = flags.list.ToOptions();
+  options.first_index = start.index;
+  options.first_offset = start.offset;
   // Entries that scroll by on a terminal are progress enough.
   std::optional<ProgressMeter> meter;
   if (flags.tail.has_value() || isatty(STDOUT_FILENO) != 1) {
     meter.emplace("entries read");
   }
   ima::ListParser parser(options);
-  CUPEL_RETURN_IF_ERROR(
-      parser.Feed(list, [&](std::span<const ima::Entry> entries) {
-        if (meter.has_value()) meter->Update(entries.front().index);
-        for (const ima::Entry& entry : entries) {
-          if (flags.pcr.has_value() && entry.pcr != *flags.pcr) continue;
-          printer.Add(flags.json ? AsJson(entry, options.byte_order)
-                                 : AsLine(entry, options.byte_order));
-        }
-        return absl::OkStatus();
-      }));
-  return parser.Finish();
+  absl::Status status =
+      parser.Feed(list.subspan(static_cast<size_t>(start.offset)),
+                  [&](std::span<const ima::Entry> entries) {
+                    if (meter.has_value()) meter->Update(entries.front().index);
+                    for (const ima::Entry& entry : entries) {
+                      if (!flags.pcr.has_value() || entry.pcr == *flags.pcr)
+                        show(entry);
+                    }
+                    return absl::OkStatus();
+                  });
+  if (status.ok()) status = parser.Finish();
+  return InBinaryList(status, flags.file, parser.entry_count());
+}
+
+// Prints the entries before what is wrong with the list, if anything is.
+absl::Status PrintEntries(const ShowFlags& flags,
+                          std::span<const uint8_t> list) {
+  Position start;
+  if (flags.tail.has_value()) {
+    // The last ones are known at the end only: found first, then printed.
+    std::deque<Position> last;
+    const absl::Status status =
+        ForEachShown(flags, list, start, [&](const ima::Entry& entry) {
+          last.push_back({entry.index, entry.offset});
+          if (last.size() > *flags.tail) last.pop_front();
+        });
+    if (last.empty()) return status;
+    start = last.front();
+  }
+  const ByteOrder order = flags.list.ToOptions().byte_order;
+  return ForEachShown(flags, list, start, [&](const ima::Entry& entry) {
+    PrintLine(flags.json ? AsJson(entry, order) : AsLine(entry, order));
+  });
 }
 
 ExitCode Show(const ShowFlags& flags) {
@@ -147,7 +154,7 @@ ExitCode Show(const ShowFlags& flags) {
     PrintError(absl::StrCat(InputName(flags.file), ": an empty list"));
   }
   const absl::Status status = PrintEntries(flags, *list);
-  return status.ok() ? ExitCode::kOk : Fail(InFile(status, flags.file));
+  return status.ok() ? ExitCode::kOk : Fail(status);
 }
 
 }  // namespace

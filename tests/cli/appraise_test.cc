@@ -47,6 +47,16 @@ struct Case {
   std::string allowlist = folder / "allowlist.txt";
 };
 
+// PCR 10 alone, out of a bank's values beside a list.
+std::string SlurpPcr10(const std::string& list, const std::string& bank) {
+  for (const std::string& line :
+       Lines(Slurp(VectorPath("ima/" + list + "/pcrs-" + bank + ".txt")))) {
+    if (absl::StartsWith(line, "PCR-10:")) return line + "\n";
+  }
+  FAIL("no PCR 10");
+  return "";
+}
+
 const char kBusybox[] =
     "3d9f2889d6782537624a4e1a10e68a2ddd53e0ee8bac02676f27308f42ec6bf6  "
     "/bin/busybox\n";
@@ -450,6 +460,20 @@ TEST_CASE("appraise: a pattern that can't be used is an error, never dropped") {
   CHECK(absl::StrContains(result.err, "exclude.txt:5: "));
   CHECK_FALSE(absl::StrContains(result.err, "exclude.txt:1: "));
   CHECK_FALSE(absl::StrContains(result.err, "exclude.txt:6: "));
+}
+
+TEST_CASE("appraise: a list with an open question is not called OK") {
+  const Case c;
+  // The guide's allowlist has no boot_aggregate, and the file no PCR 0 to 9;
+  // that only SHA-1 vouches for the list is what fails.
+  const CommandResult result =
+      Tenant({"appraise", "--ima-list", QuotedList(), "--policy",
+              VectorPath("guide/policy.json"), "--pcrs",
+              c.Write("pcrs", SlurpPcr10("quote", "sha1"))});
+  CHECK(result.exit_code == 1);
+  CHECK(absl::StrContains(LastLine(result.out), "(pcr.bank_weak)"));
+  CHECK(absl::StrContains(result.out, "ima.boot_aggregate_unproven"));
+  CHECK(absl::StrContains(result.out, "ERROR - IMA UNDECIDED: "));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "catch2/catch.hpp"
 #include "common/crypto/digest.h"
 #include "common/util/bytes.h"
+#include "common/util/hex.h"
 #include "nlohmann/json.hpp"
 #include "tests/cli/cli.h"
 #include "tests/support/list_builder.h"
@@ -264,6 +265,48 @@ TEST_CASE("log replay: files that make no sense") {
       Tenant({"log", "replay", ListOf(list), "--pcrs", folder / "pcrs"});
   CHECK(sm3.exit_code == 0);
   CHECK(absl::StrContains(sm3.out, "sm3_256: left out"));
+}
+
+TEST_CASE("log replay: a digest column that is not its data's is a finding") {
+  const RealList& list = RealListNamed("quote");
+  const TemporaryFolder folder;
+  std::string bytes(AsText(list.binary));
+  const size_t second = ParseWhole(list.binary)[1].offset;
+  for (const size_t at : {size_t{4}, size_t{23}}) {
+    std::string changed = bytes;
+    changed[second + at] = static_cast<char>(changed[second + at] ^ 1);
+    Spill(folder / "list", changed);
+    const CommandResult result = Tenant({"log", "replay", folder / "list",
+                                         "--pcrs", list.folder + "/pcrs.json"});
+    CHECK(result.exit_code == 1);
+    CHECK(absl::StrContains(result.out, "sha256: explained by all 74"));
+    CHECK(absl::StrContains(result.out, "1 entries show a template digest"));
+    CHECK(absl::StrContains(result.out, "the first is entry 1: "));
+    const CommandResult json =
+        Tenant({"log", "replay", folder / "list", "--json"});
+    CHECK(json.exit_code == 1);
+    CHECK(Json::parse(json.out)["wrong_template_digests"] == 1);
+  }
+}
+
+TEST_CASE("log replay: a record that a name has forged in a text is found") {
+  // What the kernel writes for a file of this name is two lines.
+  ListBuilder forged;
+  forged.AddFile("/b", FileDigestOf("b"));
+  CommandOptions options;
+  options.input = std::string(AsText(forged.bytes()));
+  const std::string line = Tenant({"log", "show", "-"}, options).out;
+  ListBuilder builder;
+  builder.AddFile("/a\n" + line.substr(0, line.size() - 1), FileDigestOf("a"));
+  const std::string digest =
+      HexEncode(std::span(builder.bytes()).subspan(4, 20));
+  options.input = absl::StrCat("10 ", digest, " ima-ng ",
+                               FileDigestOf("a").ToString(), " /a\n", line);
+  const CommandResult result = Tenant({"log", "replay", "-"}, options);
+  CHECK(result.exit_code == 1);
+  CHECK(Lines(result.out).front() == "2 entries");
+  CHECK(absl::StrContains(result.out, "1 entries show a template digest"));
+  CHECK(absl::StrContains(result.out, "the first is entry 0: "));
 }
 
 }  // namespace

@@ -128,6 +128,10 @@ TEST_CASE("log show --tail: the last entries") {
            {"--pcr", "11", "--tail", "1"});
   REQUIRE(Lines(both.out).size() == 1);
   CHECK(absl::StartsWith(both.out, "11 "));
+  // Their numbers are those that they have in the whole list.
+  const CommandResult json =
+      Tenant({"log", "show", QuotedList(), "--tail", "1", "--json"});
+  CHECK(Json::parse(json.out)["index"] == all.size() - 1);
 }
 
 TEST_CASE("log show: nothing in a name can steer a terminal") {
@@ -218,9 +222,26 @@ TEST_CASE("log show: the byte order and the digest's size are to be said") {
   CHECK(Show(AsText(big)).exit_code == 2);
   CHECK(Lines(Show(AsText(big), {"--big-endian"}).out).size() ==
         ParseWhole(list.binary).size());
-  CHECK(Show(AsText(list.binary), {"--digest-size", "32"}).exit_code == 2);
-  CHECK_THAT(Show(AsText(list.binary), {"--digest-size", "21"}),
-             IsRefused("--digest-size"));
+  CHECK_THAT(Show(AsText(list.binary), {"--digest-size", "32"}),
+             IsRefused("a bank's (--digest-size)?"));
+  CHECK_THAT(Show(AsText(big)),
+             IsRefused("a big-endian machine (--big-endian)"));
+  for (const char* size : {"21", "x"}) {
+    CHECK_THAT(Show(AsText(list.binary), {"--digest-size", size}),
+               IsRefused(absl::StrCat("--digest-size: ", size, " not in {20")));
+  }
+  // In a text its columns say it.
+  std::string text = list.ascii;
+  text.insert(text.find(' ') + 1, std::string(24, '0'));
+  CHECK_THAT(Show(text), IsRefused("give --digest-size 32"));
+}
+
+TEST_CASE("log show: a text whose names hold newlines is refused, and why") {
+  const RealList& list = RealListNamed("ng-tcb-violations");
+  REQUIRE(absl::StrContains(list.ascii, "\nline\n"));
+  CHECK_THAT(Show(list.ascii), IsRefused("a newline in a name"));
+  CHECK_THAT(Show(list.ascii), IsRefused("give the binary list"));
+  CHECK_THAT(Show(list.ascii), IsRefused("line 33: "));
 }
 
 TEST_CASE("log show: an empty list is none of an error, and said to be empty") {

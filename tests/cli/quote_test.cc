@@ -328,5 +328,63 @@ TEST_CASE("quote: what a quote needs is said, and what needs a quote") {
              IsRefused("--pcrs"));
 }
 
+TEST_CASE("quote: an option without a value is none that was left out") {
+  const QuoteCase c;
+  CheckProven(c.Appraise());
+  // Each would make one check fewer, or none.
+  for (const char* option :
+       {"--ima-list", "--policy", "--allowlist", "--exclude", "--deny",
+        "--policy-key", "--tpm-policy", "--pcrs", "--quote", "--signature",
+        "--ak", "--ek", "--pcr-list", "--pcr-values", "--pad-sha1"}) {
+    CAPTURE(option);
+    Arguments command = c.Command();
+    bool replaced = false;
+    for (size_t i = 0; i + 1 < command.size(); ++i) {
+      if (command[i] != option) continue;
+      command[i + 1] = "";
+      replaced = true;
+    }
+    if (!replaced) command = command + Arguments{option, ""};
+    CHECK_THAT(Tenant(command),
+               IsRefused(absl::StrCat(option, ": the value is empty")));
+  }
+  // A quote may have been made without a nonce; this one was not.
+  QuoteCase without;
+  without.nonce = "";
+  CheckUnproven(without.Appraise(), "quote.nonce");
+}
+
+TEST_CASE("quote: a plain signature, by a key whose scheme is fixed") {
+  // tpm2_quote -f plain: for RSA the signature's bytes alone.
+  constexpr size_t kSchemeHashAndSize = 6;
+  QuoteCase c("qall");
+  const std::string plain = Slurp(c.signature).substr(kSchemeHashAndSize);
+  Spill(c.folder / "plain", plain);
+  c.signature = c.folder / "plain";
+  CheckProven(c.Appraise());
+  c.signature = c.Changed(c.folder / "plain", 7);
+  CheckUnproven(c.Appraise(), "quote.signature");
+  Spill(c.folder / "plain", plain.substr(1));
+  c.signature = c.folder / "plain";
+  CheckUnproven(c.Appraise(), "quote.signature");
+
+  // A bare key says nothing of its scheme.
+  Spill(c.folder / "plain", plain);
+  c.ak = InQuotes("ak.pem");
+  c.ek = "";
+  CheckUnproven(c.Appraise({"--ak-attributes-unchecked"}), "quote.signature");
+}
+
+TEST_CASE("quote: files that are something else say what they should be") {
+  QuoteCase quote;
+  quote.quote = InQuotes("qall.sig");
+  CHECK_THAT(quote.Appraise(),
+             IsRefused("no TPMS_ATTEST, as tpm2_quote -m writes it"));
+  QuoteCase ak;
+  ak.ak = InQuotes("qall.msg");
+  CHECK_THAT(ak.Appraise(),
+             IsRefused("no AK, as tpm2_readpublic -o writes it"));
+}
+
 }  // namespace
 }  // namespace cupel::testing

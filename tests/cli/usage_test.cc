@@ -119,6 +119,23 @@ TEST_CASE("usage: an option given twice is an error where one counts") {
              IsRefused("--allowlist"));
 }
 
+TEST_CASE("usage: a value that is empty is an error of every command") {
+  for (const Arguments& command :
+       {Arguments{"log", "show", ""},
+        {"log", "replay", ""},
+        {"log", "replay", QuotedList(), "--pcrs", ""},
+        {"policy", "show", ""},
+        {"policy", "lint", "x", "--exclude", ""},
+        {"policy", "convert", "x", "-o", ""},
+        {"policy", "add", "x", "--deny", ""},
+        {"add", "x", "--ek", ""},
+        {"list", "--ca", ""},
+        {"--uuid", "x", "--exclude", ""}}) {
+    CAPTURE(absl::StrJoin(command, " "));
+    CHECK_THAT(Tenant(command), IsRefused("the value is empty"));
+  }
+}
+
 TEST_CASE("usage: output that can't be written is no success") {
   for (const Arguments& command : PrintingCommands()) {
     CAPTURE(absl::StrJoin(command, " "));

@@ -1,10 +1,13 @@
 // The list as a whole: ima.list_*, ima.history_lost, ima.pcr_*, and which
 // entries are judged.
+#include <algorithm>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
 #include "tests/support/evidence_builder.h"
@@ -320,29 +323,57 @@ TEST_CASE("Without PCR values all of the list is judged, and nothing proven") {
   CHECK(appraisal.counts.entries == 5);
 }
 
-TEST_CASE(
-    "A bank's own list file is judged alike, and the other byte order is "
-    "never tried") {
-  FakeMachine machine;
-  ValidEvidence evidence = machine.Attest();
+// Makes the list of ima-ng entries one whose records show, of `size` bytes,
+// what `digest` gives for their data.
+void ShowDigests(const FakeMachine& machine, ValidEvidence& evidence,
+                 size_t size,
+                 absl::FunctionRef<Digest(std::span<const uint8_t>)> digest) {
   std::vector<uint8_t> list;
   for (const size_t at : machine.list.offsets()) {
     const std::span<const uint8_t> record =
         std::span(evidence.list).subspan(at);
     const size_t data = 4 + 20 + 4 + 6;  // u32 size | template data of ima-ng
-    const size_t size = size_t{record[data]} | size_t{record[data + 1]} << 8;
+    const size_t data_size = size_t{record[data]} | size_t{record[data + 1]}
+                                                        << 8;
     Append(list, record.first(4));
-    Append(list, crypto::Hash(kSha256, record.subspan(data + 4, size)).bytes());
-    Append(list, record.subspan(24, 10 + 4 + size));
+    Append(list, digest(record.subspan(data + 4, data_size)).bytes());
+    Append(list, record.subspan(24, 10 + 4 + data_size));
   }
   evidence.list = list;
-  evidence.template_digest_size = 32;
+  evidence.template_digest_size = size;
+}
+
+TEST_CASE(
+    "A bank's own list file is judged alike, and the other byte order is "
+    "never tried") {
+  FakeMachine machine;
+  ValidEvidence evidence = machine.Attest();
+  ShowDigests(machine, evidence, 32, [](std::span<const uint8_t> data) {
+    return crypto::Hash(kSha256, data);
+  });
   CHECK(FindingIds(evidence.Appraise()).empty());
   evidence.list[4 + 31] ^= 1;
   CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.template_digest"});
   evidence.list[4 + 31] ^= 1;
   evidence.byte_order = ByteOrder::kBig;
   CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.list_malformed"});
+}
+
+TEST_CASE("A padded bank's list shows padded digests, if that was said") {
+  FakeMachine machine;
+  ValidEvidence evidence = machine.Attest();
+  ShowDigests(machine, evidence, 48, [](std::span<const uint8_t> data) {
+    Digest padded(HashAlgorithm::kSha384);
+    std::ranges::copy(crypto::Hash(kSha1, data).bytes(),
+                      padded.mutable_bytes().begin());
+    return padded;
+  });
+  const Appraisal unsaid = evidence.Appraise();
+  CHECK(unsaid.counts.template_digest == machine.list.size());
+  evidence.reference.padded_sha1_banks = {HashAlgorithm::kSha384};
+  CHECK(FindingIds(evidence.Appraise()).empty());
+  evidence.list[4 + 47] ^= 1;
+  CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.template_digest"});
 }
 
 }  // namespace

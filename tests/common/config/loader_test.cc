@@ -203,7 +203,11 @@ TEST_CASE("Text that is no configuration is refused with its place") {
   test.CheckRefused("- interval\n", 1, "expected lines of");
   test.CheckRefused("interval\n", 1, "expected lines of");
   test.CheckRefused("[a]: 1\n", 1, "a key that is no word");
-  test.CheckRefused("grace: 1s\n---\ngrace: 2s\n", 3, "a second document");
+  test.CheckRefused("grace: 1s\n---\ngrace: 2s\n", 2, "a second document");
+  test.CheckRefused("grace: 1s\n...\n,", 3, "a second document");
+  // yaml-cpp would make documents of these without end.
+  test.CheckRefused(",", 1, "no YAML: nothing can begin so");
+  test.CheckRefused("# nothing\n\n,grace: 1s\n", 3, "no YAML: ");
   test.CheckRefused("grace: *gone\n", 1, "no YAML: ");
   test.Write("verifier.yaml", std::string("grace: 1s\0x", 11));
   CHECK_THAT(StatusOf(test.Load()),

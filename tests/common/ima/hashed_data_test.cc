@@ -1,5 +1,6 @@
 #include "common/ima/hashed_data.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,46 @@ TEST_CASE("the template digest of every real entry is the one it shows",
     }
   }
   CHECK(checked == 1110);
+}
+
+TEST_CASE("the column shows the digest of its bank", "[ima]") {
+  const std::vector<uint8_t> data = {1, 2, 3};
+  Entry entry;
+  entry.template_name = "ima-ng";
+  entry.template_data = data;
+  for (const HashAlgorithm bank :
+       {HashAlgorithm::kSha1, HashAlgorithm::kSha256, HashAlgorithm::kSha384,
+        HashAlgorithm::kSha512}) {
+    CAPTURE(bank);
+    crypto::Digest column = TemplateDigest(entry, bank);
+    entry.template_digest = column.bytes();
+    CHECK(HasOwnTemplateDigest(entry));
+    for (size_t i = 0; i < column.size(); ++i) {
+      column.mutable_bytes()[i] ^= 1;
+      CHECK_FALSE(HasOwnTemplateDigest(entry));
+      column.mutable_bytes()[i] ^= 1;
+    }
+  }
+  // SHA-1 with zeros behind it, where the bank is said to be filled so.
+  const HashAlgorithm padded[] = {HashAlgorithm::kSha384};
+  crypto::Digest column(HashAlgorithm::kSha384);
+  std::ranges::copy(TemplateDigest(entry, HashAlgorithm::kSha1).bytes(),
+                    column.mutable_bytes().begin());
+  entry.template_digest = column.bytes();
+  CHECK_FALSE(HasOwnTemplateDigest(entry));
+  CHECK(HasOwnTemplateDigest(entry, padded));
+  for (const size_t at : {size_t{0}, size_t{19}, size_t{20}, size_t{47}}) {
+    column.mutable_bytes()[at] ^= 1;
+    CHECK_FALSE(HasOwnTemplateDigest(entry, padded));
+    column.mutable_bytes()[at] ^= 1;
+  }
+  column = TemplateDigest(entry, HashAlgorithm::kSha384);
+  CHECK_FALSE(HasOwnTemplateDigest(entry, padded));
+
+  const std::vector<uint8_t> odd(21);
+  entry.template_digest = odd;
+  CHECK_FALSE(ExpectedTemplateDigest(entry).has_value());
+  CHECK_FALSE(HasOwnTemplateDigest(entry));
 }
 
 TEST_CASE("every byte of the template data is hashed", "[ima]") {

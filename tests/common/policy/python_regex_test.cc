@@ -172,6 +172,8 @@ TEST_CASE("What RE2 can't do, or Python does not take, is refused") {
       {"/(?i-:a)", "turned off"},
       {"/(?P<1>a)", "valid name"},
       {"/(?P<>a)", "valid name"},
+      {"/(?P<a>x)(?P<a>y)", "of one name"},
+      {"/(?P<a>(?P<a>x))|y", "of one name"},
       {"/(?P<a", "without its >"},
       {"/(?#a", "without its end"},
       {"/(a", "without its end"},
