@@ -180,7 +180,7 @@ TEST_CASE("allowlist create: a root that is none") {
              IsRefused("nothing to allow"));
   CHECK_THAT(Tenant({"allowlist", "create", "-", "--root", "/no/such"}),
              IsRefused("/no/such"));
-  CHECK_THAT(Tenant({"allowlist", "create"}), IsRefused("OUT"));
+  CHECK_THAT(Tenant({"allowlist", "create"}), IsRefused("output"));
 }
 
 // Runs the program as a user who may not read everything. Root may, so that

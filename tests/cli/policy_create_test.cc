@@ -38,7 +38,7 @@ class Files {
     Spill(folder / "root/var/log/x", "x");
     Spill(folder / "initrd", Zstd(CpioBuilder()
                                       .Symlink("bin", "usr/bin")
-                                      .File("init", "early")
+                                      .File("early", "early")
                                       .File("bin/ls", "busybox")
                                       .Build()));
     Spill(folder / "allowlist",
@@ -63,7 +63,7 @@ TEST_CASE("policy create: of everything that there is, together") {
   const Json policy = Json::parse(result.out);
   const Json before = Json::parse(Slurp(base));
   const Json& digests = policy["digests"];
-  CHECK(digests["/init"] == Json::array({Sha256("early")}));
+  CHECK(digests["/early"] == Json::array({Sha256("early")}));
   // Both, since both may run: the initramfs's first, and then the root's.
   CHECK(digests["/usr/bin/ls"].size() >= 2);
   for (const char* content : {"ls", "busybox"}) {
@@ -78,7 +78,7 @@ TEST_CASE("policy create: of everything that there is, together") {
   CHECK(policy["excludes"].size() == before["excludes"].size() + 1);
   // It can be used.
   Spill(f / "policy.json", result.out);
-  CHECK(Tenant({"policy", "show", f / "policy.json", "--path", "/init"})
+  CHECK(Tenant({"policy", "show", f / "policy.json", "--path", "/early"})
             .exit_code == 0);
 }
 
@@ -149,7 +149,7 @@ TEST_CASE("policy create: what stands in the base policy stays") {
 TEST_CASE("policy create: the images of a folder") {
   const Files f;
   const CommandResult result = Create({"--ramdisk-dir", f.folder.path()});
-  CHECK(Json::parse(result.out)["digests"].contains("/init"));
+  CHECK(Json::parse(result.out)["digests"].contains("/early"));
   CHECK_THAT(Create({"--ramdisk-dir", f / "root"}), IsRefused("initr"));
 }
 
