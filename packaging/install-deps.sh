@@ -15,8 +15,11 @@ packages=(
   # Libraries that the binaries link.
   libabsl-dev
   libboost-dev
+  libbz2-dev
   libcli11-dev
   libgrpc++-dev
+  liblz4-dev
+  liblzma-dev
   libprotobuf-dev
   libre2-dev
   libsimdjson-dev
@@ -27,9 +30,11 @@ packages=(
   libtss2-dev
   libxxhash-dev
   libyaml-cpp-dev
+  libzstd-dev
   nlohmann-json3-dev
   protobuf-compiler
   protobuf-compiler-grpc
+  zlib1g-dev
   # Tests and benchmarks.
   catch2
   libbenchmark-dev
@@ -40,6 +45,7 @@ packages=(
   libclang-rt-14-dev
   llvm-14
   # A software TPM, and independent tools that tests compare Cupel with.
+  cpio
   ima-evm-utils
   openssl
   procps

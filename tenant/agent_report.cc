@@ -155,6 +155,9 @@ std::string AgentText(const ReportedAgent& agent) {
   if (settings.lab) allowances.emplace_back("lab");
   if (settings.allow_sha1_bank) allowances.emplace_back("SHA-1 bank");
   if (settings.tolerate_violations) allowances.emplace_back("violations");
+  for (const std::string& bank : settings.padded_sha1_banks) {
+    allowances.push_back(absl::StrCat("SHA-1 padded in ", bank));
+  }
   if (!allowances.empty()) row("allowed", Joined(allowances));
   row("entries", absl::StrCat(agent.entry_count, ", ", agent.good_count,
                               " good, ", agent.excluded_count, " excluded"));
@@ -233,6 +236,18 @@ Json ToJson(const FleetEvent& event) {
   }
   json["text"] = EscapeForJson(event.text);
   json["findings"] = ToJson(event.findings);
+  return json;
+}
+
+Json ToJson(const PolicyInfo& info) {
+  Json json;
+  json["name"] = EscapeForJson(info.name);
+  json["content_id"] = EscapeForJson(info.content_id);
+  json["version"] = info.version;
+  json["size"] = info.size;
+  json["digests"] = info.digest_count;
+  json["agents"] = info.agent_count;
+  if (info.created.has_value()) json["created"] = TimeText(info.created);
   return json;
 }
 

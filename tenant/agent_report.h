@@ -1,5 +1,5 @@
-// Agents, findings and events as people and programs read them. All that is
-// returned here is escaped.
+// Agents, findings, events and policies as people and programs read them. All
+// that is returned here is escaped.
 #ifndef CUPEL_TENANT_AGENT_REPORT_H_
 #define CUPEL_TENANT_AGENT_REPORT_H_
 
@@ -34,6 +34,7 @@ std::string AgentTable(const std::vector<ReportedAgent>& agents);
 nlohmann::ordered_json ToJson(const ReportedFinding& finding);
 nlohmann::ordered_json ToJson(const ReportedAgent& agent);
 nlohmann::ordered_json ToJson(const FleetEvent& event);
+nlohmann::ordered_json ToJson(const PolicyInfo& info);
 
 // kOk for an agent that is trusted now, else kFindings.
 ExitCode ExitCodeFor(const ReportedAgent& agent);

@@ -13,9 +13,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/config/loader.h"
+#include "common/config/tenant_config.h"
 #include "common/util/agent_id.h"
 #include "tenant/fleet.h"
-#include "tenant/tenant_defaults.h"
 
 namespace cupel::tenant {
 
@@ -36,28 +37,36 @@ class Online {
   using Connector = std::function<absl::StatusOr<std::unique_ptr<Fleet>>(
       const Connection& connection)>;
 
-  // `defaults` may be an error: it counts only once a verifier is needed.
-  Online(absl::StatusOr<TenantDefaults> defaults, Connector connector)
-      : defaults_(std::move(defaults)), connector_(std::move(connector)) {}
+  // `sources` are read once a verifier is needed: commands that need none work
+  // whatever stands in them.
+  Online(config::Sources sources, Connector connector)
+      : sources_(std::move(sources)), connector_(std::move(connector)) {}
 
-  // Adds -v, --verifier-port, --ca, --cert, --key, --timeout. The same object
-  // serves all commands: one of them is run.
+  // Adds --config alone: an option of the program, before any command.
+  void RegisterConfigFile(CLI::App& app);
+  // Adds -v, --verifier-port, --ca, --cert, --key, --timeout and --config. The
+  // same object serves all commands: one of them is run.
   void Register(CLI::App& command);
 
-  absl::StatusOr<TenantDefaults> defaults() const { return defaults_; }
-  // kInvalidArgument for options or a configuration that make no sense;
-  // otherwise the connector's errors.
+  // The configuration: files, environment, and the options above over both.
+  // Errors: those of LoadTenantConfig.
+  absl::StatusOr<config::TenantConfig> Config() const;
+  // The configuration's main file, for messages: what can be set is set there.
+  std::string config_file() const;
+
+  // Errors: those of Config and of the connector.
   absl::StatusOr<std::unique_ptr<Fleet>> Connect() const;
 
  private:
-  absl::StatusOr<TenantDefaults> defaults_;
+  config::Sources sources_;
   Connector connector_;
+  std::optional<std::string> config_file_;
   std::string verifier_;
   uint16_t port_ = 0;
   std::optional<std::string> ca_;
   std::optional<std::string> certificate_;
   std::optional<std::string> key_;
-  std::string timeout_;
+  std::optional<std::string> timeout_;
 };
 
 // AgentId::Parse with an error for people.

@@ -52,8 +52,11 @@ ProgressMeter::ProgressMeter(absl::string_view what)
       terminal_(isatty(STDERR_FILENO) == 1),
       next_(Clock::now() + kFirstUpdate) {}
 
-ProgressMeter::~ProgressMeter() {
+ProgressMeter::~ProgressMeter() { Clear(); }
+
+void ProgressMeter::Clear() {
   if (shown_) std::fputs(kEraseLine, stderr);
+  shown_ = false;
 }
 
 void ProgressMeter::Update(uint64_t count) {

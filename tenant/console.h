@@ -45,6 +45,8 @@ class ProgressMeter {
   ~ProgressMeter();
 
   void Update(uint64_t count);
+  // Takes the line away, for what else is to be said.
+  void Clear();
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -3,9 +3,11 @@
 #ifndef CUPEL_TENANT_FLEET_H_
 #define CUPEL_TENANT_FLEET_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -130,6 +132,12 @@ struct StoredPolicy {
   std::vector<std::string> warnings;
 };
 
+// A policy as the verifier has it.
+struct PolicyFile {
+  PolicyInfo info;
+  std::vector<uint8_t> file;
+};
+
 // Errors of all functions: kUnavailable, the verifier can't be reached or its
 // certificate is not believed; kDeadlineExceeded; kUnauthenticated and
 // kPermissionDenied, it refuses the operator; kNotFound, there is no such agent
@@ -141,6 +149,14 @@ class Fleet {
 
   // kAlreadyExists if it was added before.
   virtual absl::StatusOr<ReportedAgent> Add(const NewAgent& agent) = 0;
+  // The same for many, several of them under way at a time. Calls `done` once
+  // for each that was begun, in any order, with its index and what came of it;
+  // once it has returned false, no further one is begun.
+  virtual void AddAll(
+      std::span<const NewAgent> agents,
+      absl::FunctionRef<bool(size_t index,
+                             const absl::StatusOr<ReportedAgent>& added)>
+          done) = 0;
   // Changes those members of the settings that `changed` names, "policies" or
   // "labels" for instance; how many agents that were.
   virtual absl::StatusOr<uint64_t> Update(
@@ -170,9 +186,16 @@ class Fleet {
   virtual absl::StatusOr<StoredPolicy> PutPolicy(const std::string& name,
                                                  bool create,
                                                  absl::string_view file) = 0;
+  // kDataLoss if what arrived is not the file that was stored.
+  virtual absl::StatusOr<PolicyFile> GetPolicy(const std::string& name) = 0;
   // kFailedPrecondition if an agent uses it.
   virtual absl::Status DeletePolicy(const std::string& name) = 0;
   virtual absl::StatusOr<std::vector<PolicyInfo>> ListPolicies() = 0;
+
+  // A single-use token: the machine that enrols with it belongs to the
+  // operator's tenant. nullopt: valid for as long as the verifier says.
+  virtual absl::StatusOr<std::string> CreateToken(
+      std::optional<absl::Duration> valid_for) = 0;
 };
 
 }  // namespace cupel::tenant

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -66,6 +67,11 @@ std::string HelpFormatter::make_subcommand(const CLI::App* sub) const {
 
 std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
   return Wrap(option->get_description(), kLineWidth - kNameWidth);
+}
+
+void AddExamples(CLI::App& command, const std::vector<std::string>& lines) {
+  command.footer(absl::StrCat("Examples:\n  ", absl::StrJoin(lines, "\n  "),
+                              "\n\n", command.get_footer()));
 }
 
 }  // namespace cupel::tenant

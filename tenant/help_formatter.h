@@ -2,6 +2,7 @@
 #define CUPEL_TENANT_HELP_FORMATTER_H_
 
 #include <string>
+#include <vector>
 
 #include "CLI/App.hpp"
 #include "CLI/Formatter.hpp"
@@ -19,6 +20,9 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_subcommand(const CLI::App* sub) const override;
   std::string make_option_desc(const CLI::Option* option) const override;
 };
+
+// Puts examples, a command line each, before what the help ends with.
+void AddExamples(CLI::App& command, const std::vector<std::string>& lines);
 
 }  // namespace cupel::tenant
 

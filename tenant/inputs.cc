@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -64,18 +65,24 @@ absl::StatusOr<std::optional<crypto::PublicKey>> LoadPolicyKey(
   return *std::move(key);
 }
 
+absl::StatusOr<RuntimePolicy> ParseWithKey(
+    std::vector<uint8_t> bytes, const std::string& origin,
+    const std::optional<crypto::PublicKey>& key) {
+  if (!LooksLikeJson(bytes) && !key.has_value()) {
+    return policy::ParseAllowlist(AsText(bytes), origin);
+  }
+  policy::PolicyFileOptions options;
+  options.origin = origin;
+  options.key = key;
+  return policy::LoadPolicyFile(std::move(bytes), options);
+}
+
 absl::StatusOr<RuntimePolicy> LoadPolicy(
     const std::string& path, const std::optional<crypto::PublicKey>& key) {
   CUPEL_ASSIGN_OR_RETURN(
       auto bytes,
       ReadTextFile(path, "a policy (JSON, or a digest and a path a line)"));
-  if (!LooksLikeJson(bytes) && !key.has_value()) {
-    return policy::ParseAllowlist(AsText(bytes), OriginName(path));
-  }
-  policy::PolicyFileOptions options;
-  options.origin = OriginName(path);
-  options.key = key;
-  return policy::LoadPolicyFile(std::move(bytes), options);
+  return ParseWithKey(std::move(bytes), OriginName(path), key);
 }
 
 absl::Status AddExcludes(const std::string& path, RuntimePolicy& policy) {
@@ -276,6 +283,13 @@ absl::StatusOr<std::vector<NamedPolicy>> LoadPolicies(
   return policies;
 }
 
+absl::StatusOr<RuntimePolicy> ParsePolicy(std::vector<uint8_t> bytes,
+                                          const std::string& origin,
+                                          const std::string& key) {
+  CUPEL_ASSIGN_OR_RETURN(const auto public_key, LoadPolicyKey(key));
+  return ParseWithKey(std::move(bytes), origin, public_key);
+}
+
 absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Compile(
     const std::vector<NamedPolicy>& policies) {
   std::vector<policy::PolicyAssignment> assignments;
@@ -284,6 +298,37 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Compile(
     assignments.push_back({named.policy, /*allow_excludes=*/true});
   }
   return policy::CompiledPolicy::Create(std::move(assignments));
+}
+
+std::vector<policy::PolicyWarning> WarningsOf(
+    const std::vector<NamedPolicy>& policies) {
+  std::vector<policy::PolicyWarning> warnings;
+  for (const NamedPolicy& named : policies) {
+    std::ranges::copy(named.policy->warnings, std::back_inserter(warnings));
+  }
+  return warnings;
+}
+
+void PrintWarnings(std::span<const policy::PolicyWarning> warnings) {
+  struct Kind {
+    const policy::PolicyWarning* first;
+    size_t count;
+  };
+  std::map<std::string, Kind> kinds;
+  for (const policy::PolicyWarning& warning : warnings) {
+    const auto [kind, is_new] =
+        kinds.try_emplace(warning.code, Kind{&warning, 0});
+    kind->second.count += warning.count;
+  }
+  for (const auto& [code, kind] : kinds) {
+    PrintError(absl::StrCat(
+        "warning: ", EscapeForDisplay(kind.first->origin), ": ",
+        EscapeForDisplay(kind.first->message), " [", code,
+        kind.count == 1
+            ? ""
+            : absl::StrCat(", ", kind.count, " in all: see policy lint"),
+        "]"));
+  }
 }
 
 absl::StatusOr<policy::TpmPolicy> LoadTpmPolicy(const std::string& path) {

@@ -83,9 +83,24 @@ struct NamedPolicy {
 // named, or if a key is that no file is to be checked with.
 absl::StatusOr<std::vector<NamedPolicy>> LoadPolicies(const PolicyFlags& flags);
 
+// A policy that came otherwise than from a file: JSON or a text allowlist, as
+// its first character says. `origin` is what messages call it, `key` the path
+// of a public key, empty for none. Errors as above.
+absl::StatusOr<policy::RuntimePolicy> ParsePolicy(std::vector<uint8_t> bytes,
+                                                  const std::string& origin,
+                                                  const std::string& key);
+
 // Compiles `policies` in their order, each with its excludes.
 absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Compile(
     const std::vector<NamedPolicy>& policies);
+
+// The warnings of all of them, in their order.
+std::vector<policy::PolicyWarning> WarningsOf(
+    const std::vector<NamedPolicy>& policies);
+
+// Prints warnings on standard error, a line for each kind: a policy can have
+// thousands.
+void PrintWarnings(std::span<const policy::PolicyWarning> warnings);
 
 // Reads a tpm_policy.
 absl::StatusOr<policy::TpmPolicy> LoadTpmPolicy(const std::string& path);

@@ -1,7 +1,7 @@
 // Keylime's command line, as scripts have it:
 //
 //   cupel-tenant -v IP -t IP -f FILE --uuid ID --allowlist FILE --exclude FILE
-//                [-c add|update|delete|status|list|reactivate]
+//                [-c add|update|delete|status|list|reactivate|...]
 #ifndef CUPEL_TENANT_KEYLIME_FORM_H_
 #define CUPEL_TENANT_KEYLIME_FORM_H_
 
@@ -18,8 +18,8 @@ namespace cupel::tenant {
 // come first, and one of them is -u, --uuid, -c or --command.
 bool IsKeylimeForm(const std::vector<std::string>& arguments);
 
-// Keylime's options of one dash and two letters (-vp), which CLI11 does not
-// know, as their long names; everything else as it is.
+// Keylime's options of one dash and several letters (-vp, -tp, -rp, -vi, -nvc),
+// which CLI11 does not know, as their long names; everything else as it is.
 std::vector<std::string> ExpandKeylimeOptions(
     std::vector<std::string> arguments);
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <new>
@@ -15,6 +14,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/config/loader.h"
 #include "common/util/escape.h"
 #include "tenant/commands/commands.h"
 #include "tenant/commands/online.h"
@@ -24,7 +24,6 @@
 #include "tenant/help_formatter.h"
 #include "tenant/keylime_form.h"
 #include "tenant/rpc/fleet_client.h"
-#include "tenant/tenant_defaults.h"
 
 namespace cupel::tenant {
 namespace {
@@ -96,6 +95,11 @@ void RegisterCommands(CLI::App& app, Online& online, ExitCode& exit_code) {
   RegisterExplain(app, online, exit_code);
   RegisterWatch(app, online, exit_code);
 
+  CLI::App* token =
+      app.add_subcommand("token", "Enrolment tokens: whose a machine is.");
+  token->require_subcommand(1);
+  RegisterTokenCreate(*token, online, exit_code);
+
   CLI::App* log =
       app.add_subcommand("log", "Look at a measurement list, binary or text.");
   log->require_subcommand(1);
@@ -104,12 +108,18 @@ void RegisterCommands(CLI::App& app, Online& online, ExitCode& exit_code) {
 
   RegisterAppraise(app, exit_code);
 
+  CLI::App* allowlist = app.add_subcommand(
+      "allowlist", "Make an allowlist of a machine's files.");
+  allowlist->require_subcommand(1);
+  RegisterAllowlistCreate(*allowlist, exit_code);
+
   CLI::App* policy = app.add_subcommand(
       "policy",
-      "Look at policy files, check and convert them, hand them to the "
+      "Make policies, look at them, check and convert them, hand them to the "
       "verifier.");
   policy->require_subcommand(1);
-  RegisterPolicyShow(*policy, exit_code);
+  RegisterPolicyCreate(*policy, exit_code);
+  RegisterPolicyShow(*policy, online, exit_code);
   RegisterPolicyLint(*policy, exit_code);
   RegisterPolicyConvert(*policy, exit_code);
   RegisterPolicyStore(*policy, online, exit_code);
@@ -159,16 +169,14 @@ ExitCode Run(int argc, char** argv) {
   app.set_version_flag("--version",
                        std::string("cupel-tenant ") + CUPEL_VERSION,
                        "Print the version");
-  Online online(DefaultsFromEnvironment([](const char* name) -> const char* {
-                  return std::getenv(name);
-                }),
-                FleetClient::Create);
+  Online online(config::DefaultSources("tenant"), FleetClient::Create);
   std::vector<std::string> arguments = ExpandKeylimeOptions(
       std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
   if (IsKeylimeForm(arguments)) {
     RegisterKeylimeForm(app, online, exit_code);
   } else {
     app.require_subcommand(1);
+    online.RegisterConfigFile(app);
     RegisterCommands(app, online, exit_code);
   }
   RefuseEmptyValues(app);

@@ -34,6 +34,10 @@ absl::Status ResolveDefault(const char* option, const char* key,
 
 absl::StatusOr<std::string> BootRule(const std::string& text) {
   if (text == "any" || text == "pinned") return text;
+  if (absl::StartsWith(text, "{")) {
+    CUPEL_RETURN_IF_ERROR(policy::ParseTpmPolicy(text, "--boot").status());
+    return text;
+  }
   // A mistyped word should not be told as a missing file alone.
   const auto policy = LoadTpmPolicy(text);
   if (!policy.ok()) {
@@ -107,7 +111,7 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
   option("--deny", deny, "Its denied digests, in the allowlist's form", "FILE");
   option("--boot", boot,
          "Which boot is allowed: pinned, the one that it shows first; any; or "
-         "the values in a tpm_policy (JSON)",
+         "the values in a tpm_policy (JSON), a file or the text itself",
          "RULE");
   option(label_option, labels, "A label. May be given several times",
          "KEY=VALUE")
@@ -141,16 +145,15 @@ bool SettingsFlags::HasOwnPolicy() const {
 }
 
 absl::StatusOr<PolicyFlags> SettingsFlags::OwnPolicy(
-    const TenantDefaults& defaults) const {
+    const config::TenantConfig& config) const {
   PolicyFlags files;
   files.allowlist = allowlist;
   files.excludes = excludes;
   files.deny = deny;
   CUPEL_RETURN_IF_ERROR(ResolveDefault("--allowlist", "allowlist",
-                                       defaults.allowlist, files.allowlist));
+                                       config.allowlist, files.allowlist));
   CUPEL_RETURN_IF_ERROR(ResolveDefault("--exclude", "ima_excludelist",
-                                       defaults.ima_excludelist,
-                                       files.excludes));
+                                       config.ima_excludelist, files.excludes));
   return files;
 }
 
@@ -187,9 +190,9 @@ absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
   if (!interval.empty()) {
     absl::Duration duration;
     if (!absl::ParseDuration(interval, &duration) ||
-        duration < absl::Milliseconds(100) || duration > absl::Hours(24)) {
+        duration < absl::Milliseconds(500) || duration > absl::Hours(24)) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "--interval takes 100ms to 24h, not ", Quoted(interval, 100)));
+          "--interval takes 500ms to 24h, not ", Quoted(interval, 100)));
     }
     settings.interval = duration;
     changed.emplace_back("interval");

@@ -10,9 +10,9 @@
 #include "CLI/App.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/config/tenant_config.h"
 #include "tenant/fleet.h"
 #include "tenant/inputs.h"
-#include "tenant/tenant_defaults.h"
 
 namespace cupel::tenant {
 
@@ -44,7 +44,8 @@ struct SettingsFlags {
   bool HasOwnPolicy() const;
   // Its files, "default" replaced by the configuration's. kInvalidArgument
   // where the configuration names none.
-  absl::StatusOr<PolicyFlags> OwnPolicy(const TenantDefaults& defaults) const;
+  absl::StatusOr<PolicyFlags> OwnPolicy(
+      const config::TenantConfig& config) const;
   // The settings that the flags say, and in `changed` the names of those that
   // were given. Errors name the option.
   absl::StatusOr<AgentSettings> ToSettings(

@@ -16,7 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "common/crypto/openssl.h"
+#include "common/crypto/hasher.h"
 #include "common/ima/boot_aggregate.h"
 #include "common/ima/template.h"
 #include "common/tpm/pcr_selection.h"
@@ -112,24 +112,12 @@ std::vector<uint8_t> Record(std::span<const uint8_t> template_data) {
 
 absl::StatusOr<Digest> HashFile(const std::string& path) {
   constexpr size_t kChunk = size_t{1} << 18;
-  const crypto::Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
-  if (context == nullptr ||
-      EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
-    return crypto::OpensslError("SHA-256");
-  }
+  CUPEL_ASSIGN_OR_RETURN(auto hasher,
+                         crypto::Hasher::Create(HashAlgorithm::kSha256));
   CUPEL_RETURN_IF_ERROR(ReadFileInChunks(
-      path, kChunk, [&](std::span<const uint8_t> chunk) -> absl::Status {
-        if (EVP_DigestUpdate(context.get(), chunk.data(), chunk.size()) != 1) {
-          return crypto::OpensslError("SHA-256");
-        }
-        return absl::OkStatus();
-      }));
-  Digest digest(HashAlgorithm::kSha256);
-  if (EVP_DigestFinal_ex(context.get(), digest.mutable_bytes().data(),
-                         nullptr) != 1) {
-    return crypto::OpensslError("SHA-256");
-  }
-  return digest;
+      path, kChunk,
+      [&](std::span<const uint8_t> chunk) { return hasher.Update(chunk); }));
+  return hasher.Finish();
 }
 
 absl::StatusOr<std::string> RealPath(const std::string& path) {

@@ -7,8 +7,11 @@ namespace cupel::config {
 const std::vector<Option<TenantConfig>>& TenantOptions() {
   using C = TenantConfig;
   static const auto* const options = new std::vector<Option<C>>{
-      Section("Verifier", MakeOption("verifier", &C::verifier, HostAndPort(),
-                                     "The verifier's port for operators.")),
+      Section("Verifier",
+              MakeOption("verifier", &C::verifier,
+                         HostAndMaybePort(TenantConfig().verifier.port),
+                         "The verifier, by the name or address that its "
+                         "certificate has, and its\nport for operators.")),
       MakeOption("ca_file", &C::ca_file, Path(),
                  "The CAs (PEM) that may vouch for it."),
       MakeOption("certificate", &C::certificate, Path(),
@@ -29,13 +32,18 @@ const std::vector<Option<TenantConfig>>& TenantOptions() {
       MakeOption("default_policies", &C::default_policies, Texts(),
                  "The verifier's policies that an agent gets where none is "
                  "named, in\norder."),
-      MakeOption("boot", &C::boot, Text(),
-                 "The boot rule where none is given: \"pinned\", \"any\", or a "
-                 "tpm_policy as\nJSON. Empty: it has to be given."),
+      MakeOption(
+          "boot", &C::boot, WordOrPath({"any", "pinned"}),
+          "The boot rule where none is given: \"pinned\", \"any\", or the "
+          "path of a\ntpm_policy (JSON). Empty: it has to be given."),
       MakeOption("trust_on_first_use", &C::trust_on_first_use, Bool(),
                  "Takes whichever TPM enrolls first under an agent's id, where "
                  "`add` names\nno EK. Whoever is faster than the machine then "
                  "gets its place."),
+      MakeOption("lab", &C::lab, Bool(),
+                 "Adds agents as --lab does: their TPM is an emulator without "
+                 "firmware, and\nbanks that were never extended are accepted. "
+                 "Every verdict says so."),
   };
   return *options;
 }

@@ -26,6 +26,7 @@ struct TenantConfig {
   std::vector<std::string> default_policies;
   std::string boot;
   bool trust_on_first_use = false;
+  bool lab = false;
 
   friend bool operator==(const TenantConfig&, const TenantConfig&) = default;
 };

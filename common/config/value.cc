@@ -225,6 +225,22 @@ std::optional<Endpoint> ParseEndpoint(absl::string_view text) {
   return Endpoint{std::string(host), static_cast<uint16_t>(*port)};
 }
 
+std::optional<Endpoint> ParseEndpoint(absl::string_view text,
+                                      uint16_t default_port) {
+  if (auto endpoint = ParseEndpoint(text)) return endpoint;
+  absl::string_view host = text;
+  if (absl::ConsumePrefix(&host, "[")) {
+    if (!absl::ConsumeSuffix(&host, "]") || !IsBracketedAddress(host)) {
+      return std::nullopt;
+    }
+  } else if (!IsHost(host) &&
+             // One colon would be that of a port that makes no sense.
+             (std::ranges::count(host, ':') < 2 || !IsBracketedAddress(host))) {
+    return std::nullopt;
+  }
+  return Endpoint{std::string(host), default_port};
+}
+
 Codec<std::string> Text() {
   return ScalarCodec<std::string>(
       "a line of text",
@@ -248,6 +264,22 @@ Codec<std::string> OneOf(std::vector<std::string> words) {
 Codec<std::string> Path() { return PathCodec("a path", false); }
 Codec<std::string> PathOrNone() {
   return PathCodec("a path, or \"\" for none", true);
+}
+
+Codec<std::string> WordOrPath(std::vector<std::string> words) {
+  std::string expected = absl::StrCat("\"", absl::StrJoin(words, "\", \""),
+                                      "\", a path, or \"\" for none");
+  Codec<std::string> path = PathOrNone();
+  return {.expected = std::move(expected),
+          .parse = [words = std::move(words), path = path.parse](
+                       const Value& value) -> std::optional<std::string> {
+            const auto text = Scalar(value);
+            if (text && std::ranges::find(words, *text) != words.end()) {
+              return std::string(*text);
+            }
+            return path(value);
+          },
+          .show = std::move(path.show)};
 }
 
 Codec<bool> Bool() {
@@ -316,7 +348,18 @@ Codec<uint64_t> SizeIn(uint64_t least, uint64_t most) {
 
 Codec<Endpoint> HostAndPort() {
   return ScalarCodec<Endpoint>(
-      "HOST:PORT (\"verifier.example:8891\", \"[::1]:8891\")", ParseEndpoint,
+      "HOST:PORT (\"verifier.example:8891\", \"[::1]:8891\")",
+      [](absl::string_view text) { return ParseEndpoint(text); },
+      [](const Endpoint& endpoint) { return endpoint.ToString(); });
+}
+
+Codec<Endpoint> HostAndMaybePort(uint16_t default_port) {
+  return ScalarCodec<Endpoint>(
+      absl::StrCat("HOST or HOST:PORT (\"verifier.example\", \"[::1]:",
+                   default_port, "\")"),
+      [default_port](absl::string_view text) {
+        return ParseEndpoint(text, default_port);
+      },
       [](const Endpoint& endpoint) { return endpoint.ToString(); });
 }
 

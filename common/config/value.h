@@ -46,6 +46,10 @@ struct Endpoint {
 
 // The inverse of ToString; the port is 1 to 65535. nullopt for anything else.
 std::optional<Endpoint> ParseEndpoint(absl::string_view text);
+// The same, where a host's name or address alone, "::1" among them, has the
+// port `default_port`.
+std::optional<Endpoint> ParseEndpoint(absl::string_view text,
+                                      uint16_t default_port);
 
 // One line of text. Control characters are refused; empty text is allowed.
 Codec<std::string> Text();
@@ -56,6 +60,8 @@ Codec<std::string> OneOf(std::vector<std::string> words);
 Codec<std::string> Path();
 // The same, or "": none.
 Codec<std::string> PathOrNone();
+// One of `words`, or else a path as above; or "".
+Codec<std::string> WordOrPath(std::vector<std::string> words);
 Codec<bool> Bool();
 Codec<uint32_t> Count(uint32_t least, uint32_t most);
 // The same, or "auto": 0.
@@ -68,6 +74,8 @@ Codec<std::optional<absl::Duration>> DurationOrOff(absl::Duration least,
 // In bytes: "512", "64KiB", "1MiB", "2GiB".
 Codec<uint64_t> SizeIn(uint64_t least, uint64_t most);
 Codec<Endpoint> HostAndPort();
+// The same, or a host alone with this port.
+Codec<Endpoint> HostAndMaybePort(uint16_t default_port);
 // The same, or "off".
 Codec<std::optional<Endpoint>> HostAndPortOrOff();
 // At least one; a list, or a scalar of which commas make one.

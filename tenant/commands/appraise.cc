@@ -30,6 +30,7 @@
 #include "tenant/appraisal_report.h"
 #include "tenant/commands/commands.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/inputs.h"
 
 namespace cupel::tenant {
@@ -177,33 +178,6 @@ absl::Status LoadQuote(const AppraiseFlags& flags, Inputs& in) {
   return absl::OkStatus();
 }
 
-// One line for each kind of warning: a policy can have thousands.
-void PrintWarnings(const Inputs& in) {
-  struct Kind {
-    const policy::PolicyWarning* first;
-    size_t count;
-  };
-  std::map<std::string, Kind> kinds;
-  const auto add = [&](const policy::PolicyWarning& warning) {
-    const auto [kind, is_new] =
-        kinds.try_emplace(warning.code, Kind{&warning, 0});
-    kind->second.count += warning.count;
-  };
-  for (const NamedPolicy& named : in.policies) {
-    for (const auto& warning : named.policy->warnings) add(warning);
-  }
-  for (const auto& warning : in.tpm_policy_warnings) add(warning);
-  for (const auto& [code, kind] : kinds) {
-    PrintError(absl::StrCat(
-        "warning: ", EscapeForDisplay(kind.first->origin), ": ",
-        EscapeForDisplay(kind.first->message), " [", code,
-        kind.count == 1
-            ? ""
-            : absl::StrCat(", ", kind.count, " in all: see policy lint"),
-        "]"));
-  }
-}
-
 absl::Status LoadReference(const AppraiseFlags& flags, Inputs& in) {
   if (flags.policy.policies.empty() && flags.policy.allowlist.empty()) {
     return absl::InvalidArgumentError(
@@ -266,7 +240,9 @@ ExitCode Run(const AppraiseFlags& flags) {
   if (const absl::Status status = Load(flags, in); !status.ok()) {
     return Fail(status);
   }
-  PrintWarnings(in);
+  std::vector<policy::PolicyWarning> warnings = WarningsOf(in.policies);
+  std::ranges::copy(in.tpm_policy_warnings, std::back_inserter(warnings));
+  PrintWarnings(warnings);
   const auto appraised = Judge(in);
   if (!appraised.ok()) return Fail(appraised.status());
   if (flags.json) {
@@ -345,6 +321,12 @@ void RegisterAppraise(CLI::App& parent, ExitCode& exit_code) {
                     "For TPM emulators without firmware: accept banks that "
                     "firmware never extended, and a boot_aggregate of zeros");
   command->add_flag("--json", flags->json, "Machine-readable output");
+  AddExamples(
+      *command,
+      {"cupel-tenant appraise --ima-list list --allowlist allowlist.txt",
+       "cupel-tenant appraise --ima-list list --policy policy.json \\",
+       "    --quote q.msg --signature q.sig --pcr-values q.pcrs \\",
+       "    --ak ak.pub --ek ek.pub --nonce 00112233"});
   command->callback([flags, &exit_code] { exit_code = Run(*flags); });
 }
 

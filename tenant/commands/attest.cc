@@ -5,6 +5,7 @@
 #include "common/util/status_macros.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
@@ -47,6 +48,8 @@ void RegisterAttest(CLI::App& parent, Online& online, ExitCode& exit_code) {
       ->type_name("UUID");
   command->add_flag("--json", flags->json, "Machine-readable output");
   online.Register(*command);
+  AddExamples(*command,
+              {"cupel-tenant attest d432fbb3-d2f1-4a97-9ef7-75bd81c00000"});
   command->callback(
       [flags, &online, &exit_code] { exit_code = Run(online, *flags); });
 }

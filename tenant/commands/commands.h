@@ -11,7 +11,8 @@ namespace cupel::tenant {
 void RegisterLogShow(CLI::App& parent, ExitCode& exit_code);
 void RegisterLogReplay(CLI::App& parent, ExitCode& exit_code);
 void RegisterAppraise(CLI::App& parent, ExitCode& exit_code);
-void RegisterPolicyShow(CLI::App& parent, ExitCode& exit_code);
+void RegisterAllowlistCreate(CLI::App& parent, ExitCode& exit_code);
+void RegisterPolicyCreate(CLI::App& parent, ExitCode& exit_code);
 void RegisterPolicyLint(CLI::App& parent, ExitCode& exit_code);
 void RegisterPolicyConvert(CLI::App& parent, ExitCode& exit_code);
 

@@ -7,6 +7,7 @@
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/table.h"
 
 namespace cupel::tenant {
@@ -46,6 +47,7 @@ void RegisterEnrolled(CLI::App& parent, Online& online, ExitCode& exit_code) {
       "Their ids are what they say of themselves.");
   command->add_flag("--json", *json, "Machine-readable output");
   online.Register(*command);
+  AddExamples(*command, {"cupel-tenant enrolled"});
   command->callback(
       [json, &online, &exit_code] { exit_code = RunEnrolled(online, *json); });
 }

@@ -8,6 +8,7 @@
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
 #include "tenant/cures.h"
+#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
@@ -22,6 +23,16 @@ absl::StatusOr<ReportedAgent> Get(const Online& online,
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseAgent(agent));
   CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
   return fleet->Get(id);
+}
+
+// The finding for --accept, in single quotes for a shell. A path that a shell
+// or a terminal would take otherwise is left to be typed.
+std::string AcceptArgument(const ReportedFinding& finding) {
+  const std::string id = EscapeForDisplay(finding.id);
+  if (finding.path.empty()) return id;
+  const bool plain = EscapeForDisplay(finding.path) == finding.path &&
+                     finding.path.find('\'') == std::string::npos;
+  return absl::StrCat("'", id, ":", plain ? finding.path : "PATH", "'");
 }
 
 void Explain(const ReportedFinding& finding, const std::string& agent) {
@@ -55,18 +66,10 @@ void Explain(const ReportedFinding& finding, const std::string& agent) {
   if (help != nullptr) {
     line("what to do:      ", EscapeForDisplay(help->cure));
   }
-  if (finding.severity == "failure" && !finding.path.empty()) {
-    // The path stands in single quotes for a shell; one that a shell or a
-    // terminal would take otherwise is left to be typed.
-    const bool plain = EscapeForDisplay(finding.path) == finding.path &&
-                       finding.path.find('\'') == std::string::npos;
+  if (finding.severity == "failure" && CanBeAccepted(finding.id)) {
     line("to accept it:    ",
-         absl::StrCat(
-             "cupel-tenant reactivate ", agent, " --accept ",
-             plain ? absl::StrCat("'", EscapeForDisplay(finding.id), ":",
-                                  finding.path, "'")
-                   : absl::StrCat("'", EscapeForDisplay(finding.id), ":PATH'"),
-             " --reason WHY"));
+         absl::StrCat("cupel-tenant reactivate ", agent, " --accept ",
+                      AcceptArgument(finding), " --reason WHY"));
   }
 }
 
@@ -107,6 +110,8 @@ void RegisterExplain(CLI::App& parent, Online& online, ExitCode& exit_code) {
       ->type_name("UUID");
   command->add_flag("--json", flags->json, "Machine-readable output");
   online.Register(*command);
+  AddExamples(*command,
+              {"cupel-tenant explain d432fbb3-d2f1-4a97-9ef7-75bd81c00000"});
   command->callback(
       [flags, &online, &exit_code] { exit_code = Run(online, *flags); });
 }

@@ -8,6 +8,7 @@
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
@@ -64,6 +65,8 @@ void RegisterList(CLI::App& parent, Online& online, ExitCode& exit_code) {
       ->type_name("STATE");
   command->add_flag("--json", filter->json, "Machine-readable output");
   online.Register(*command);
+  AddExamples(*command, {"cupel-tenant list",
+                         "cupel-tenant list -l site=x --state failed --json"});
   command->callback(
       [filter, &online, &exit_code] { exit_code = RunList(online, *filter); });
 }

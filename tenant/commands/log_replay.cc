@@ -18,6 +18,7 @@
 #include "nlohmann/json.hpp"
 #include "tenant/commands/commands.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/inputs.h"
 
 namespace cupel::tenant {
@@ -397,6 +398,7 @@ void RegisterLogReplay(CLI::App& parent, ExitCode& exit_code) {
       ->type_name("FILE");
   RegisterPadSha1(*command, flags->padded_banks);
   command->add_flag("--json", flags->json, "Machine-readable output");
+  AddExamples(*command, {"cupel-tenant log replay list --pcrs pcrs.txt"});
   command->callback([flags, &exit_code] { exit_code = Run(*flags); });
 }
 

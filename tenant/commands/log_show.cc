@@ -20,6 +20,7 @@
 #include "nlohmann/json.hpp"
 #include "tenant/commands/commands.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/inputs.h"
 
 namespace cupel::tenant {
@@ -178,6 +179,9 @@ void RegisterLogShow(CLI::App& parent, ExitCode& exit_code) {
   command->add_option("--tail", flags->tail, "The last N entries only")
       ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max(), "0-"))
       ->type_name("N");
+  AddExamples(*command, {"cupel-tenant log show "
+                         "/sys/kernel/security/ima/ascii_runtime_measurements",
+                         "cupel-tenant log show list --json --tail 5"});
   command->callback([flags, &exit_code] { exit_code = Show(*flags); });
 }
 

@@ -14,13 +14,18 @@
 namespace cupel::tenant {
 
 struct AddFlags {
-  std::string agent;
-  std::string ek;  // empty: ask, unless trust_on_first_use
+  std::string agent;  // empty with `from` only
+  std::string from;   // a file of many
+  // One of the three says which machine it is; else a person is asked.
+  std::string ek;
+  bool token = false;
   bool trust_on_first_use = false;
   SettingsFlags settings;
   bool json = false;
 };
 ExitCode RunAdd(const Online& online, const AddFlags& flags);
+// The agents of `flags.from`.
+ExitCode RunAddMany(const Online& online, const AddFlags& flags);
 
 struct UpdateFlags {
   // One of the three says which agents.
@@ -43,6 +48,29 @@ struct ListFilter {
 ExitCode RunList(const Online& online, const ListFilter& filter);
 ExitCode RunEnrolled(const Online& online, bool json);
 
+// A policy of the verifier: what is sent to it, and under which name.
+struct PutPolicyFlags {
+  std::string name;
+  PolicyFlags files;
+  bool json = false;
+};
+// `create`: as a new one, else in place of one that is there.
+ExitCode RunPutPolicy(const Online& online, const PutPolicyFlags& flags,
+                      bool create);
+ExitCode RunDeletePolicy(const Online& online, const std::string& name,
+                         bool json);
+ExitCode RunListPolicies(const Online& online, bool json);
+
+struct ShowPolicyFlags {
+  PolicyFlags policy;
+  // Names at the verifier.
+  std::vector<std::string> names;
+  std::string path;
+  bool digests = false;
+  bool json = false;
+};
+ExitCode RunShowPolicies(const Online& online, const ShowPolicyFlags& flags);
+
 struct ReactivateFlags {
   std::string agent;
   std::vector<std::string> accept;
@@ -64,8 +92,11 @@ void RegisterStop(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterAttest(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterExplain(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterWatch(CLI::App& parent, Online& online, ExitCode& exit_code);
+void RegisterTokenCreate(CLI::App& parent, Online& online, ExitCode& exit_code);
 // add, update, delete and list of `policy`.
 void RegisterPolicyStore(CLI::App& parent, Online& online, ExitCode& exit_code);
+// Policies in files, and those that the verifier has.
+void RegisterPolicyShow(CLI::App& parent, Online& online, ExitCode& exit_code);
 
 }  // namespace cupel::tenant
 

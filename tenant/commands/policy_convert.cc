@@ -10,6 +10,7 @@
 #include "common/util/file.h"
 #include "tenant/commands/commands.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/inputs.h"
 
 namespace cupel::tenant {
@@ -91,6 +92,10 @@ void RegisterPolicyConvert(CLI::App& parent, ExitCode& exit_code) {
                    "json (the default), allowlist or excludes")
       ->check(CLI::IsMember({"json", "allowlist", "excludes"}))
       ->type_name("FORM");
+  AddExamples(*command,
+              {"cupel-tenant policy convert --allowlist allowlist.txt \\",
+               "    --exclude exclude.txt -o policy.json",
+               "cupel-tenant policy convert policy.json --to allowlist"});
   command->callback([flags, &exit_code] { exit_code = Convert(*flags); });
 }
 

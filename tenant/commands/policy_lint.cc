@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +15,7 @@
 #include "nlohmann/json.hpp"
 #include "tenant/commands/commands.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/inputs.h"
 
 namespace cupel::tenant {
@@ -42,10 +45,7 @@ absl::StatusOr<std::vector<policy::PolicyWarning>> LoadWarnings(
   CUPEL_ASSIGN_OR_RETURN(const auto policies, LoadPolicies(flags.policy));
   // What one file allows may be too much for all of them together.
   CUPEL_RETURN_IF_ERROR(Compile(policies).status());
-  for (const NamedPolicy& named : policies) {
-    warnings.insert(warnings.end(), named.policy->warnings.begin(),
-                    named.policy->warnings.end());
-  }
+  std::ranges::move(WarningsOf(policies), std::back_inserter(warnings));
   return warnings;
 }
 
@@ -90,6 +90,8 @@ void RegisterPolicyLint(CLI::App& parent, ExitCode& exit_code) {
                    "Allowed PCR values: Keylime's tpm_policy, as JSON")
       ->type_name("FILE");
   command->add_flag("--json", flags->json, "Machine-readable output");
+  AddExamples(*command,
+              {"cupel-tenant policy lint policy.json --exclude exclude.txt"});
   command->callback([flags, &exit_code] { exit_code = Lint(*flags); });
 }
 

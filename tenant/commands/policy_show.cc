@@ -1,5 +1,9 @@
+#include <unistd.h>
+
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/App.hpp"
@@ -7,9 +11,13 @@
 #include "common/crypto/digest.h"
 #include "common/policy/runtime_policy.h"
 #include "common/util/escape.h"
+#include "common/util/status_context.h"
+#include "common/util/status_macros.h"
 #include "nlohmann/json.hpp"
-#include "tenant/commands/commands.h"
+#include "tenant/agent_report.h"
+#include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/inputs.h"
 
 namespace cupel::tenant {
@@ -19,11 +27,10 @@ using ::cupel::crypto::Digest;
 using ::cupel::policy::RuntimePolicy;
 using Json = nlohmann::ordered_json;
 
-struct ShowFlags {
-  PolicyFlags policy;
-  std::string path;
-  bool digests = false;
-  bool json = false;
+// A policy of a file, or of the verifier.
+struct ShownPolicy {
+  NamedPolicy policy;
+  std::optional<PolicyInfo> info;  // nullopt: of a file
 };
 
 std::string DigestText(const Digest& digest) {
@@ -32,7 +39,7 @@ std::string DigestText(const Digest& digest) {
 
 // The paths that the flags ask for, each with its digests.
 template <typename Visit>
-void ForEachWanted(const RuntimePolicy& policy, const ShowFlags& flags,
+void ForEachWanted(const RuntimePolicy& policy, const ShowPolicyFlags& flags,
                    Visit visit) {
   if (!flags.path.empty()) {
     const std::vector<Digest> digests = policy.digests.Find(flags.path);
@@ -42,12 +49,17 @@ void ForEachWanted(const RuntimePolicy& policy, const ShowFlags& flags,
   }
 }
 
-void PrintSummary(const NamedPolicy& named, const ShowFlags& flags) {
-  const RuntimePolicy& policy = *named.policy;
-  PrintLine(absl::StrCat("policy: ", named.name));
+void PrintSummary(const ShownPolicy& shown, const ShowPolicyFlags& flags) {
+  const RuntimePolicy& policy = *shown.policy.policy;
+  PrintLine(absl::StrCat("policy: ", shown.policy.name));
   const auto line = [](absl::string_view name, absl::string_view value) {
     PrintLine(absl::StrCat(name, ": ", EscapeForDisplay(value)));
   };
+  if (shown.info.has_value()) {
+    line("version", absl::StrCat(shown.info->version));
+    line("content", shown.info->content_id);
+    line("stored", TimeText(shown.info->created));
+  }
   line("paths", absl::StrCat(policy.digests.path_count()));
   line("digests", absl::StrCat(policy.digests.digest_count()));
   line("excludes", absl::StrCat(policy.excludes.size()));
@@ -69,10 +81,11 @@ void PrintSummary(const NamedPolicy& named, const ShowFlags& flags) {
                 });
 }
 
-Json ToJson(const NamedPolicy& named, const ShowFlags& flags) {
-  const RuntimePolicy& policy = *named.policy;
+Json ToJson(const ShownPolicy& shown, const ShowPolicyFlags& flags) {
+  const RuntimePolicy& policy = *shown.policy.policy;
   Json json;
-  json["policy"] = named.name;
+  json["policy"] = shown.policy.name;
+  if (shown.info.has_value()) json["stored"] = tenant::ToJson(*shown.info);
   json["paths"] = policy.digests.path_count();
   json["digest_count"] = policy.digests.digest_count();
   json["excludes"] = Json::array();
@@ -100,21 +113,63 @@ Json ToJson(const NamedPolicy& named, const ShowFlags& flags) {
   return json;
 }
 
-ExitCode Show(const ShowFlags& flags) {
-  if (const auto status = CheckStandardInput(flags.policy.Paths());
-      !status.ok()) {
-    return Fail(status);
+absl::StatusOr<std::vector<ShownPolicy>> Load(const Online& online,
+                                              const ShowPolicyFlags& flags) {
+  CUPEL_RETURN_IF_ERROR(CheckStandardInput(flags.policy.Paths()));
+  std::vector<ShownPolicy> all;
+  if (flags.names.empty() || !flags.policy.policies.empty() ||
+      !flags.policy.allowlist.empty() || !flags.policy.excludes.empty() ||
+      !flags.policy.deny.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(auto files, LoadPolicies(flags.policy));
+    for (NamedPolicy& named : files) {
+      all.push_back({std::move(named), std::nullopt});
+    }
   }
-  const auto policies = LoadPolicies(flags.policy);
-  if (!policies.ok()) return Fail(policies.status());
+  if (flags.names.empty()) return all;
+  CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
+  for (const std::string& name : flags.names) {
+    CUPEL_ASSIGN_OR_RETURN(PolicyFile stored, fleet->GetPolicy(name));
+    CUPEL_ASSIGN_OR_RETURN(
+        RuntimePolicy policy,
+        ParsePolicy(std::move(stored.file), name, flags.policy.key));
+    all.push_back({{EscapeForDisplay(name),
+                    std::make_shared<const RuntimePolicy>(std::move(policy))},
+                   std::move(stored.info)});
+  }
+  return all;
+}
+
+// A name that no file has is one of the verifier's policies.
+void SortOut(const std::vector<std::string>& arguments,
+             ShowPolicyFlags& flags) {
+  for (const std::string& argument : arguments) {
+    const bool is_name = argument != "-" &&
+                         argument.find('/') == std::string::npos &&
+                         access(argument.c_str(), F_OK) != 0;
+    (is_name ? flags.names : flags.policy.policies).push_back(argument);
+  }
+}
+
+}  // namespace
+
+ExitCode RunShowPolicies(const Online& online, const ShowPolicyFlags& flags) {
+  const auto policies = Load(online, flags);
+  if (!policies.ok()) {
+    return Fail(
+        flags.names.empty()
+            ? policies.status()
+            : WithContext(policies.status(),
+                          absl::StrCat("no file, so the verifier's policy ",
+                                       Quoted(flags.names.front(), 100))));
+  }
   bool listed = flags.path.empty();
   Json all = Json::array();
-  for (const NamedPolicy& named : *policies) {
-    listed |= !named.policy->digests.Find(flags.path).empty();
+  for (const ShownPolicy& shown : *policies) {
+    listed |= !shown.policy.policy->digests.Find(flags.path).empty();
     if (flags.json) {
-      all.push_back(ToJson(named, flags));
+      all.push_back(ToJson(shown, flags));
     } else {
-      PrintSummary(named, flags);
+      PrintSummary(shown, flags);
     }
   }
   if (flags.json) PrintLine(DumpJson(all, 2));
@@ -123,20 +178,33 @@ ExitCode Show(const ShowFlags& flags) {
   return ExitCode::kFindings;
 }
 
-}  // namespace
-
-void RegisterPolicyShow(CLI::App& parent, ExitCode& exit_code) {
-  const auto flags = std::make_shared<ShowFlags>();
-  CLI::App* command =
-      parent.add_subcommand("show", "Print what policy files hold.");
-  flags->policy.Register(*command, /*positional=*/true);
+void RegisterPolicyShow(CLI::App& parent, Online& online, ExitCode& exit_code) {
+  const auto flags = std::make_shared<ShowPolicyFlags>();
+  const auto arguments = std::make_shared<std::vector<std::string>>();
+  CLI::App* command = parent.add_subcommand(
+      "show",
+      "Print what policies hold: files, or those that the verifier has.");
+  command
+      ->add_option(
+          "policy", *arguments,
+          "A file, or the name of one of the verifier's policies where "
+          "there is no such file")
+      ->type_name("FILE|NAME");
+  flags->policy.Register(*command, /*positional=*/false);
   command
       ->add_option("--path", flags->path,
                    "Print this path's digests; exit code 1 if it is not listed")
       ->type_name("PATH");
   command->add_flag("--digests", flags->digests, "Print every digest");
   command->add_flag("--json", flags->json, "Machine-readable output");
-  command->callback([flags, &exit_code] { exit_code = Show(*flags); });
+  online.Register(*command);
+  AddExamples(*command,
+              {"cupel-tenant policy show policy.json --path /usr/bin/ls",
+               "cupel-tenant policy show base --json"});
+  command->callback([flags, arguments, &online, &exit_code] {
+    SortOut(*arguments, *flags);
+    exit_code = RunShowPolicies(online, *flags);
+  });
 }
 
 }  // namespace cupel::tenant

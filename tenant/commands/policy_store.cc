@@ -11,6 +11,7 @@
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/policy_upload.h"
 #include "tenant/table.h"
 
@@ -19,32 +20,53 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct PutFlags {
-  std::string name;
-  PolicyFlags files;
-  bool json = false;
-};
-
-Json ToJson(const PolicyInfo& info) {
-  Json json;
-  json["name"] = EscapeForJson(info.name);
-  json["content_id"] = EscapeForJson(info.content_id);
-  json["version"] = info.version;
-  json["size"] = info.size;
-  json["digests"] = info.digest_count;
-  json["agents"] = info.agent_count;
-  if (info.created.has_value()) json["created"] = TimeText(info.created);
-  return json;
-}
-
-absl::StatusOr<StoredPolicy> Put(const Online& online, const PutFlags& flags,
-                                 bool create) {
+absl::StatusOr<StoredPolicy> Put(const Online& online,
+                                 const PutPolicyFlags& flags, bool create) {
   CUPEL_ASSIGN_OR_RETURN(const std::string file, LoadUpload(flags.files));
   CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
   return fleet->PutPolicy(flags.name, create, file);
 }
 
-ExitCode RunPut(const Online& online, const PutFlags& flags, bool create) {
+absl::Status Delete(const Online& online, const std::string& name) {
+  CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
+  return fleet->DeletePolicy(name);
+}
+
+absl::StatusOr<std::vector<PolicyInfo>> List(const Online& online) {
+  CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
+  return fleet->ListPolicies();
+}
+
+void RegisterPut(CLI::App& parent, Online& online, ExitCode& exit_code,
+                 bool create) {
+  const auto flags = std::make_shared<PutPolicyFlags>();
+  CLI::App* command =
+      create ? parent.add_subcommand("add", "Store a policy at the verifier.")
+             : parent.add_subcommand(
+                   "update",
+                   "Replace a policy that the verifier has. Every agent that "
+                   "uses it is judged anew.");
+  command->add_option("name", flags->name, "What agents call it by")
+      ->required()
+      ->type_name("NAME");
+  flags->files.Register(*command, /*positional=*/true);
+  command->add_flag("--json", flags->json, "Machine-readable output");
+  online.Register(*command);
+  const std::string verb = create ? "add" : "update";
+  AddExamples(*command,
+              {absl::StrCat("cupel-tenant policy ", verb, " base policy.json"),
+               absl::StrCat("cupel-tenant policy ", verb,
+                            " base --allowlist allowlist.txt \\"),
+               "    --exclude exclude.txt"});
+  command->callback([flags, &online, &exit_code, create] {
+    exit_code = RunPutPolicy(online, *flags, create);
+  });
+}
+
+}  // namespace
+
+ExitCode RunPutPolicy(const Online& online, const PutPolicyFlags& flags,
+                      bool create) {
   const auto stored = Put(online, flags, create);
   if (!stored.ok()) return Fail(stored.status());
   PrintWarnings(*stored);
@@ -60,32 +82,7 @@ ExitCode RunPut(const Online& online, const PutFlags& flags, bool create) {
   return ExitCode::kOk;
 }
 
-void RegisterPut(CLI::App& parent, Online& online, ExitCode& exit_code,
-                 bool create) {
-  const auto flags = std::make_shared<PutFlags>();
-  CLI::App* command =
-      create ? parent.add_subcommand("add", "Store a policy at the verifier.")
-             : parent.add_subcommand(
-                   "update",
-                   "Replace a policy that the verifier has. Every agent that "
-                   "uses it is judged anew.");
-  command->add_option("name", flags->name, "What agents call it by")
-      ->required()
-      ->type_name("NAME");
-  flags->files.Register(*command, /*positional=*/true);
-  command->add_flag("--json", flags->json, "Machine-readable output");
-  online.Register(*command);
-  command->callback([flags, &online, &exit_code, create] {
-    exit_code = RunPut(online, *flags, create);
-  });
-}
-
-absl::Status Delete(const Online& online, const std::string& name) {
-  CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
-  return fleet->DeletePolicy(name);
-}
-
-ExitCode RunPolicyDelete(const Online& online, const std::string& name,
+ExitCode RunDeletePolicy(const Online& online, const std::string& name,
                          bool json) {
   if (const absl::Status status = Delete(online, name); !status.ok()) {
     return Fail(status);
@@ -99,12 +96,7 @@ ExitCode RunPolicyDelete(const Online& online, const std::string& name,
   return ExitCode::kOk;
 }
 
-absl::StatusOr<std::vector<PolicyInfo>> List(const Online& online) {
-  CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
-  return fleet->ListPolicies();
-}
-
-ExitCode RunPolicyList(const Online& online, bool json) {
+ExitCode RunListPolicies(const Online& online, bool json) {
   const auto policies = List(online);
   if (!policies.ok()) return Fail(policies.status());
   if (json) {
@@ -125,14 +117,12 @@ ExitCode RunPolicyList(const Online& online, bool json) {
   return ExitCode::kOk;
 }
 
-}  // namespace
-
 void RegisterPolicyStore(CLI::App& parent, Online& online,
                          ExitCode& exit_code) {
   RegisterPut(parent, online, exit_code, /*create=*/true);
   RegisterPut(parent, online, exit_code, /*create=*/false);
 
-  const auto flags = std::make_shared<PutFlags>();
+  const auto flags = std::make_shared<PutPolicyFlags>();
   CLI::App* remove = parent.add_subcommand(
       "delete", "Delete a policy that the verifier has and no agent uses.");
   remove->add_option("name", flags->name, "The policy's name")
@@ -141,7 +131,7 @@ void RegisterPolicyStore(CLI::App& parent, Online& online,
   remove->add_flag("--json", flags->json, "Machine-readable output");
   online.Register(*remove);
   remove->callback([flags, &online, &exit_code] {
-    exit_code = RunPolicyDelete(online, flags->name, flags->json);
+    exit_code = RunDeletePolicy(online, flags->name, flags->json);
   });
 
   const auto json = std::make_shared<bool>(false);
@@ -150,7 +140,7 @@ void RegisterPolicyStore(CLI::App& parent, Online& online,
   list->add_flag("--json", *json, "Machine-readable output");
   online.Register(*list);
   list->callback([json, &online, &exit_code] {
-    exit_code = RunPolicyList(online, *json);
+    exit_code = RunListPolicies(online, *json);
   });
 }
 

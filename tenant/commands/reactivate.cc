@@ -1,28 +1,63 @@
+#include <cstddef>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
+#include "common/util/utf8.h"
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
 #include "tenant/cures.h"
+#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
+
+// Messages to the verifier hold text, and a path is bytes.
+bool IsText(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const size_t size = DecodeUtf8(bytes).size;
+    if (size == 0) return false;
+    bytes.remove_prefix(size);
+  }
+  return true;
+}
+
+// A mistyped id would accept nothing, and the agent fail again.
+absl::Status CheckAccepted(const std::string& finding) {
+  const std::string id = finding.substr(0, finding.find(':'));
+  if (FindHelp(id) == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--accept takes the id of a finding, and a path after a "
+                     "colon where it has one; there is no finding ",
+                     Quoted(finding, 200)));
+  }
+  if (!CanBeAccepted(id)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--accept ", id,
+        ": it would vouch for evidence that nobody knows, so it can't be "
+        "accepted; `explain` says what to do about it"));
+  }
+  if (!IsText(finding)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--accept ", Quoted(finding, 200),
+        ": a path that is no UTF-8 can't be sent; accept the id alone, and "
+        "with it every finding of that kind that the agent has now"));
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ReportedAgent> Reactivate(const Online& online,
                                          const ReactivateFlags& flags) {
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseAgent(flags.agent));
   for (const std::string& finding : flags.accept) {
-    // A mistyped id would accept nothing, and the agent fail again.
-    if (FindHelp(finding.substr(0, finding.find(':'))) == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--accept takes the id of a finding, and a path after a "
-                       "colon where it has one; there is no finding ",
-                       Quoted(finding, 200)));
-    }
+    CUPEL_RETURN_IF_ERROR(CheckAccepted(finding));
+  }
+  if (!flags.accept.empty() && flags.reason.empty()) {
+    return absl::InvalidArgumentError(
+        "--accept needs --reason: both go on record");
   }
   CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
   return fleet->Reactivate(
@@ -67,6 +102,11 @@ void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
                     "virtual machine's snapshot");
   command->add_flag("--json", flags->json, "Machine-readable output");
   online.Register(*command);
+  AddExamples(
+      *command,
+      {"cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
+       "cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000 \\",
+       "    --accept ima.not_in_policy:/opt/x --reason \"installed by hand\""});
   command->callback([flags, &online, &exit_code] {
     exit_code = RunReactivate(online, *flags);
   });

@@ -5,6 +5,7 @@
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
@@ -18,7 +19,16 @@ absl::StatusOr<ReportedAgent> Get(const Online& online,
                                   const std::string& agent) {
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseAgent(agent));
   CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
-  return fleet->Get(id);
+  auto reported = fleet->Get(id);
+  if (!absl::IsNotFound(reported.status())) return reported;
+  // It may have enrolled, and wait to be added.
+  CUPEL_ASSIGN_OR_RETURN(const auto enrolled, fleet->ListEnrolled());
+  for (const ReportedAgent& machine : enrolled) {
+    if (machine.id != id.ToString()) continue;
+    reported = machine;
+    reported->state_reason = "nobody has added it yet";
+  }
+  return reported;
 }
 
 }  // namespace
@@ -45,6 +55,10 @@ void RegisterStatus(CLI::App& parent, Online& online, ExitCode& exit_code) {
       ->type_name("UUID");
   command->add_flag("--json", flags->json, "Machine-readable output");
   online.Register(*command);
+  AddExamples(
+      *command,
+      {"cupel-tenant status d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
+       "cupel-tenant status d432fbb3-d2f1-4a97-9ef7-75bd81c00000 --json"});
   command->callback([flags, &online, &exit_code] {
     exit_code = RunStatus(online, flags->agent, flags->json);
   });

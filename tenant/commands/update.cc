@@ -8,6 +8,7 @@
 #include "common/util/status_macros.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 #include "tenant/policy_upload.h"
 
 namespace cupel::tenant {
@@ -60,9 +61,9 @@ absl::StatusOr<uint64_t> Update(const Online& online,
           "--allowlist, --exclude and --deny make one agent's own policy; for "
           "several, use `policy add` and --policy NAME");
     }
-    CUPEL_ASSIGN_OR_RETURN(const TenantDefaults defaults, online.defaults());
+    CUPEL_ASSIGN_OR_RETURN(const config::TenantConfig config, online.Config());
     CUPEL_ASSIGN_OR_RETURN(const PolicyFlags files,
-                           flags.settings.OwnPolicy(defaults));
+                           flags.settings.OwnPolicy(config));
     CUPEL_ASSIGN_OR_RETURN(own_policy, LoadUpload(files));
   } else if (changed.empty()) {
     return absl::InvalidArgumentError(
@@ -109,6 +110,11 @@ void RegisterUpdate(CLI::App& parent, Online& online, ExitCode& exit_code) {
   command->add_flag("--json", flags->json, "Machine-readable output");
   flags->settings.Register(*command, "--set-label");
   online.Register(*command);
+  AddExamples(
+      *command,
+      {"cupel-tenant update d432fbb3-d2f1-4a97-9ef7-75bd81c00000 --boot any",
+       "cupel-tenant update -l site=x --policy base --policy site-x",
+       "cupel-tenant update --all --interval 30s"});
   command->callback(
       [flags, &online, &exit_code] { exit_code = RunUpdate(online, *flags); });
 }

@@ -16,6 +16,7 @@
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
@@ -173,6 +174,9 @@ void RegisterWatch(CLI::App& parent, Online& online, ExitCode& exit_code) {
       ->type_name("CMD");
   command->add_flag("--json", flags->json, "An event a line, as JSON");
   online.Register(*command);
+  AddExamples(*command, {"cupel-tenant watch -l site=x",
+                         "cupel-tenant watch --exec 'mail -s \"$CUPEL_AGENT "
+                         "$CUPEL_PATH\" root </dev/null'"});
   command->callback(
       [flags, &online, &exit_code] { exit_code = Run(online, *flags); });
 }

@@ -167,12 +167,16 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
     message.add_padded_sha1_banks(bank);
   }
   if (settings.interval.has_value()) {
-    absl::Duration rest;
-    message.mutable_interval()->set_seconds(
-        absl::IDivDuration(*settings.interval, absl::Seconds(1), &rest));
-    message.mutable_interval()->set_nanos(
-        static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+    *message.mutable_interval() = ToProto(*settings.interval);
   }
+  return message;
+}
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  absl::Duration rest;
+  google::protobuf::Duration message;
+  message.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &rest));
+  message.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
   return message;
 }
 

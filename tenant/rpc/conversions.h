@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "google/protobuf/duration.pb.h"
 #include "grpcpp/support/status.h"
 #include "proto/cupel/v1/fleet.pb.h"
 #include "tenant/fleet.h"
@@ -22,6 +23,7 @@ PolicyInfo FromProto(const v1::PolicyInfo& info);
 
 v1::AgentSettings ToProto(const AgentSettings& settings);
 v1::Selector ToProto(const Selector& selector);
+google::protobuf::Duration ToProto(absl::Duration duration);
 
 // Why a call to the verifier at `address` failed, as a sentence for people,
 // escaped. The code is kept; TLS that failed is kUnavailable. `timeout` is the

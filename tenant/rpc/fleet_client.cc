@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
+#include <deque>
+#include <mutex>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/config/value.h"
+#include "common/crypto/digest.h"
 #include "common/util/status_macros.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -23,6 +27,10 @@ constexpr uint32_t kPageSize = 500;
 constexpr size_t kChunkSize = size_t{256} << 10;
 // A page of agents that all have many findings.
 constexpr int kMaxReplySize = 64 << 20;
+constexpr size_t kMaxPolicySize = size_t{1} << 30;
+// Calls under way at a time, where there are many to be made: enough to keep
+// the verifier busy, and few enough for each to be answered in time.
+constexpr size_t kMaxPending = 64;
 // A policy is sent, parsed and compiled before it is answered: that takes
 // longer, by its size, than other calls do.
 constexpr double kBytesPerSecond = 1 << 20;
@@ -39,11 +47,45 @@ void SetDeadline(grpc::ClientContext& context, absl::Duration timeout) {
 // doesn't, and may hold what a server sent.
 void DropLog(gpr_log_func_args* /*args*/) {}
 
-std::string Address(const Connection& connection) {
-  return absl::StrContains(connection.host, ":")
-             ? absl::StrCat("[", connection.host, "]:", connection.port)
-             : absl::StrCat(connection.host, ":", connection.port);
+v1::AddAgentRequest ToProto(const NewAgent& agent) {
+  v1::AddAgentRequest request;
+  request.set_agent_id(agent.id.ToString());
+  *request.mutable_settings() = ToProto(agent.settings);
+  request.set_ek_sha256(agent.ek_sha256);
+  request.set_trust_on_first_use(agent.trust_on_first_use);
+  return request;
 }
+
+// One of many calls that are under way.
+struct PendingAdd {
+  size_t index = 0;
+  grpc::ClientContext context;
+  v1::AddAgentRequest request;
+  v1::AddAgentReply reply;
+  grpc::Status status;
+};
+
+// Where gRPC's threads put the calls that have ended.
+class EndedAdds {
+ public:
+  void Put(PendingAdd* call) {
+    const std::lock_guard lock(mutex_);
+    calls_.push_back(call);
+    ready_.notify_one();
+  }
+  std::unique_ptr<PendingAdd> Take() {
+    std::unique_lock lock(mutex_);
+    ready_.wait(lock, [this] { return !calls_.empty(); });
+    std::unique_ptr<PendingAdd> call(calls_.front());
+    calls_.pop_front();
+    return call;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<PendingAdd*> calls_;
+};
 
 }  // namespace
 
@@ -62,7 +104,8 @@ absl::StatusOr<std::unique_ptr<Fleet>> FleetClient::Create(
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetMaxReceiveMessageSize(kMaxReplySize);
-  const std::string address = Address(connection);
+  const std::string address =
+      config::Endpoint{connection.host, connection.port}.ToString();
   // "dns:" so that no name is taken for another of gRPC's schemes.
   return std::unique_ptr<Fleet>(new FleetClient(
       address, connection.timeout,
@@ -80,15 +123,45 @@ absl::Status FleetClient::Call(Stub& stub, Method method,
 }
 
 absl::StatusOr<ReportedAgent> FleetClient::Add(const NewAgent& agent) {
-  v1::AddAgentRequest request;
-  request.set_agent_id(agent.id.ToString());
-  *request.mutable_settings() = ToProto(agent.settings);
-  request.set_ek_sha256(agent.ek_sha256);
-  request.set_trust_on_first_use(agent.trust_on_first_use);
   v1::AddAgentReply reply;
   CUPEL_RETURN_IF_ERROR(
-      Call(*fleet_, &v1::Fleet::Stub::AddAgent, request, reply));
+      Call(*fleet_, &v1::Fleet::Stub::AddAgent, ToProto(agent), reply));
   return FromProto(reply.agent());
+}
+
+void FleetClient::AddAll(
+    std::span<const NewAgent> agents,
+    absl::FunctionRef<bool(size_t index,
+                           const absl::StatusOr<ReportedAgent>& added)>
+        done) {
+  EndedAdds ended;
+  size_t next = 0;
+  size_t pending_count = 0;
+  bool going_on = true;
+  while (true) {
+    while (going_on && next < agents.size() && pending_count < kMaxPending) {
+      auto call = std::make_unique<PendingAdd>();
+      call->index = next;
+      call->request = ToProto(agents[next]);
+      SetDeadline(call->context, timeout_);
+      PendingAdd* const raw = call.release();  // Take() owns it again
+      fleet_->async()->AddAgent(&raw->context, &raw->request, &raw->reply,
+                                [raw, &ended](const grpc::Status& status) {
+                                  raw->status = status;
+                                  ended.Put(raw);
+                                });
+      ++next;
+      ++pending_count;
+    }
+    if (pending_count == 0) return;
+    const std::unique_ptr<PendingAdd> call = ended.Take();
+    --pending_count;
+    const absl::Status status = FromGrpc(call->status, address_, timeout_);
+    const bool more = status.ok()
+                          ? done(call->index, FromProto(call->reply.agent()))
+                          : done(call->index, status);
+    going_on = going_on && more;
+  }
 }
 
 absl::StatusOr<uint64_t> FleetClient::Update(
@@ -235,6 +308,35 @@ absl::StatusOr<StoredPolicy> FleetClient::PutPolicy(const std::string& name,
   return stored;
 }
 
+absl::StatusOr<PolicyFile> FleetClient::GetPolicy(const std::string& name) {
+  v1::GetPolicyRequest request;
+  request.set_name(name);
+  grpc::ClientContext context;
+  SetDeadline(context,
+              timeout_ + absl::Seconds(kMaxPolicySize / kBytesPerSecond));
+  const auto reader = policies_->Get(&context, request);
+  PolicyFile policy;
+  v1::PolicyChunk chunk;
+  while (reader->Read(&chunk)) {
+    if (chunk.has_policy()) policy.info = FromProto(chunk.policy());
+    if (policy.file.size() + chunk.data().size() > kMaxPolicySize) {
+      context.TryCancel();
+      return absl::ResourceExhaustedError(
+          "the verifier sends more than any policy can have");
+    }
+    policy.file.insert(policy.file.end(), chunk.data().begin(),
+                       chunk.data().end());
+  }
+  CUPEL_RETURN_IF_ERROR(FromGrpc(reader->Finish(), address_, timeout_));
+  const std::string content_id =
+      crypto::Hash(crypto::HashAlgorithm::kSha256, policy.file).Hex();
+  if (policy.info.content_id != content_id) {
+    return absl::DataLossError(
+        "what the verifier sent is not the policy that it names");
+  }
+  return policy;
+}
+
 absl::Status FleetClient::DeletePolicy(const std::string& name) {
   v1::DeletePolicyRequest request;
   request.set_name(name);
@@ -251,6 +353,21 @@ absl::StatusOr<std::vector<PolicyInfo>> FleetClient::ListPolicies() {
     policies.push_back(FromProto(info));
   }
   return policies;
+}
+
+absl::StatusOr<std::string> FleetClient::CreateToken(
+    std::optional<absl::Duration> valid_for) {
+  v1::CreateTokenRequest request;
+  if (valid_for.has_value()) {
+    *request.mutable_valid_for() = ToProto(*valid_for);
+  }
+  v1::CreateTokenReply reply;
+  CUPEL_RETURN_IF_ERROR(
+      Call(*fleet_, &v1::Fleet::Stub::CreateToken, request, reply));
+  if (reply.token().empty()) {
+    return absl::InternalError("the verifier gave no token");
+  }
+  return reply.token();
 }
 
 }  // namespace cupel::tenant

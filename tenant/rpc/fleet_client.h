@@ -2,8 +2,11 @@
 #ifndef CUPEL_TENANT_RPC_FLEET_CLIENT_H_
 #define CUPEL_TENANT_RPC_FLEET_CLIENT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +31,10 @@ class FleetClient final : public Fleet {
       const Connection& connection);
 
   absl::StatusOr<ReportedAgent> Add(const NewAgent& agent) override;
+  void AddAll(std::span<const NewAgent> agents,
+              absl::FunctionRef<bool(
+                  size_t index, const absl::StatusOr<ReportedAgent>& added)>
+                  done) override;
   absl::StatusOr<uint64_t> Update(
       const Selector& selector, const AgentSettings& settings,
       const std::vector<std::string>& changed) override;
@@ -45,8 +52,11 @@ class FleetClient final : public Fleet {
                      absl::FunctionRef<bool(const FleetEvent&)> visit) override;
   absl::StatusOr<StoredPolicy> PutPolicy(const std::string& name, bool create,
                                          absl::string_view file) override;
+  absl::StatusOr<PolicyFile> GetPolicy(const std::string& name) override;
   absl::Status DeletePolicy(const std::string& name) override;
   absl::StatusOr<std::vector<PolicyInfo>> ListPolicies() override;
+  absl::StatusOr<std::string> CreateToken(
+      std::optional<absl::Duration> valid_for) override;
 
  private:
   FleetClient(std::string address, absl::Duration timeout,

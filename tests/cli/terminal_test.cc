@@ -1,5 +1,6 @@
 // Progress: on a terminal, past half a second, and gone at the end.
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,31 @@ TEST_CASE("progress: long work shows it on a terminal, and takes it away") {
                "--pcrs", folder / "pcrs.json", "--ima-list"});
   CHECK(appraise.exit_code == 1);
   CheckProgress(appraise, " entries judged");
+}
+
+TEST_CASE("progress: hashing files shows how many") {
+  const TemporaryFolder folder;
+  // A file of holes under many names: much to hash, and nothing to store.
+  constexpr int kNames = 300;
+  std::filesystem::create_directory(folder / "root");
+  Spill(folder / "root/file", "");
+  for (int i = 0; i < kNames; ++i) {
+    std::filesystem::create_hard_link(folder / "root/file",
+                                      folder / absl::StrCat("root/", i));
+  }
+  CommandOptions options;
+  options.err = Stream::kTerminal;
+  options.timeout = std::chrono::minutes(3);
+  CommandResult result;
+  for (uintmax_t size = 1 << 20; size <= 1 << 28; size *= 4) {
+    std::filesystem::resize_file(folder / "root/file", size);
+    result = Tenant({"allowlist", "create", "-", "--root", folder / "root"},
+                    options);
+    CHECK(result.exit_code == 0);
+    if (!result.err.empty()) break;
+  }
+  CHECK(Lines(result.out).size() == kNames + 1);
+  CheckProgress(result, " files hashed");
 }
 
 TEST_CASE("progress: nothing of it where errors go to a file") {

@@ -20,7 +20,12 @@ const std::vector<Arguments> kCommands = {{},
                                           {"log", "show"},
                                           {"log", "replay"},
                                           {"appraise"},
+                                          {"allowlist"},
+                                          {"allowlist", "create"},
+                                          {"token"},
+                                          {"token", "create"},
                                           {"policy"},
+                                          {"policy", "create"},
                                           {"policy", "show"},
                                           {"policy", "lint"},
                                           {"policy", "convert"},
@@ -76,6 +81,20 @@ TEST_CASE("usage: --help of every command fits a terminal") {
         CHECK(line.size() <= 80);
       }
     }
+  }
+}
+
+TEST_CASE("usage: --help of every command that does something has examples") {
+  for (const Arguments& command : kCommands) {
+    const std::string help = Tenant(command + Arguments{"--help"}).out;
+    if (absl::StrContains(help, "SUBCOMMAND")) continue;
+    CAPTURE(absl::StrJoin(command, " "));
+    if (command == Arguments{"policy", "delete"} ||
+        command == Arguments{"policy", "list"}) {
+      continue;  // there is one way to call them
+    }
+    CHECK(absl::StrContains(help, absl::StrCat("\nExamples:\n  cupel-tenant ",
+                                               absl::StrJoin(command, " "))));
   }
 }
 

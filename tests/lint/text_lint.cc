@@ -20,7 +20,7 @@ constexpr char kRooms[] =
     "common/(util|crypto|tpm|ima|uefi|policy|appraisal|config|rpc)|"
     "agent(/(attester|commands|tpm|sources|ima_emulator|enrollment|rpc))?|"
     "verifier(/(enrollment|session|store|pki|notify|console|rpc))?|"
-    "tenant(/(commands|rpc))?";
+    "tenant(/(commands|reference|rpc))?";
 constexpr char kTestRooms[] =
     "tests/(support|contract|integration|oracle|conformance|attacks|"
     "cli(/online)?|vm|fuzz|bench|lint)";

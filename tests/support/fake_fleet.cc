@@ -9,7 +9,9 @@
 #include <iostream>
 #include <mutex>
 
+#include "common/crypto/digest.h"
 #include "common/crypto/openssl.h"
+#include "common/util/bytes.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
@@ -89,6 +91,32 @@ class FakeFleet::Services final : public v1::Fleet::Service {
       return Status::OK;
     }
 
+    Status Get(ServerContext*, const v1::GetPolicyRequest* request,
+               grpc::ServerWriter<v1::PolicyChunk>* writer) override {
+      const std::lock_guard lock(all_.mutex_);
+      ++all_.state_.calls;
+      const auto found = all_.state_.policies.find(request->name());
+      if (found == all_.state_.policies.end()) {
+        return {StatusCode::NOT_FOUND, "there is no policy " + request->name()};
+      }
+      v1::PolicyChunk chunk;
+      chunk.mutable_policy()->set_name(found->first);
+      chunk.mutable_policy()->set_version(7);
+      chunk.mutable_policy()->set_content_id(
+          crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(found->second))
+              .Hex());
+      const std::string file = all_.state_.damaged_policy.empty()
+                                   ? found->second
+                                   : all_.state_.damaged_policy;
+      // In two pieces, as a large one would come.
+      chunk.set_data(file.substr(0, file.size() / 2));
+      writer->Write(chunk);
+      chunk.Clear();
+      chunk.set_data(file.substr(file.size() / 2));
+      writer->Write(chunk);
+      return Status::OK;
+    }
+
     Status Delete(ServerContext*, const v1::DeletePolicyRequest* request,
                   v1::DeletePolicyReply*) override {
       const std::lock_guard lock(all_.mutex_);
@@ -145,9 +173,12 @@ class FakeFleet::Services final : public v1::Fleet::Service {
                   v1::AddAgentReply* reply) override {
     const std::lock_guard lock(mutex_);
     ++state_.calls;
-    if (state_.agents.contains(request->agent_id())) {
+    if (state_.agents.contains(request->agent_id()) &&
+        state_.agents[request->agent_id()].state() != v1::STATE_ENROLLED) {
       return {StatusCode::ALREADY_EXISTS, "it was added before"};
     }
+    if (state_.room == 0) return {StatusCode::UNAVAILABLE, "the disk is full"};
+    --state_.room;
     for (const std::string& name : request->settings().policies()) {
       if (!state_.policies.contains(name)) {
         return {StatusCode::NOT_FOUND, "there is no policy " + name};
@@ -238,6 +269,14 @@ class FakeFleet::Services final : public v1::Fleet::Service {
     return With(request->agent_id(), [&](const v1::Agent&) {
       state_.attested.push_back(request->agent_id());
     });
+  }
+
+  Status CreateToken(ServerContext*, const v1::CreateTokenRequest* request,
+                     v1::CreateTokenReply* reply) override {
+    const std::lock_guard lock(mutex_);
+    state_.token = *request;
+    reply->set_token("token-" + std::to_string(++state_.calls));
+    return Status::OK;
   }
 
   Status Watch(ServerContext*, const v1::WatchRequest* request,

@@ -25,9 +25,14 @@ struct FakeFleetState {
   v1::UpdateAgentRequest update;
   v1::ReactivateRequest reactivate;
   v1::WatchRequest watch;
+  v1::CreateTokenRequest token;
   std::vector<std::string> stopped;
   std::vector<std::string> attested;
   uint64_t calls = 0;
+  // Agents that are added before the verifier can't any more.
+  uint64_t room = 1'000'000;
+  // What Get answers for every policy, where it is not the policy itself.
+  std::string damaged_policy;
 };
 
 // Listens on a free port of the loopback until it is destroyed. Ends the

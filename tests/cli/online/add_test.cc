@@ -100,6 +100,13 @@ TEST_CASE("add: the boot rule may be a file") {
   CHECK(bench.state().add.settings().boot() == rule);
   add.back() = "pined";
   CHECK_THAT(bench.Run(add), IsRefused("--boot takes any, pinned"));
+  // Or its text, as Keylime's users have it.
+  bench.state().agents.clear();
+  add.back() = rule;
+  CHECK(bench.Run(add).exit_code == 0);
+  CHECK(bench.state().add.settings().boot() == rule);
+  add.back() = "{\"99\": []}";
+  CHECK_THAT(bench.Run(add), IsRefused("--boot"));
 }
 
 TEST_CASE("add: without a fingerprint or a terminal it is refused") {
@@ -127,17 +134,72 @@ TEST_CASE("add: trust on first use has to be said") {
   CHECK_THAT(bench.Run(Add() + Arguments{"--trust-on-first-use"}),
              IsRefused("not both"));
   bench.state().agents.clear();
-  CommandOptions configured;
-  configured.environment["CUPEL_TENANT_TRUST_ON_FIRST_USE"] = "true";
-  CHECK(bench.Run(AddWithoutEk(), configured).exit_code == 0);
+  bench.Configure("trust_on_first_use: true\n");
+  CHECK(bench.Run(AddWithoutEk()).exit_code == 0);
+  CHECK(bench.state().add.trust_on_first_use());
+  // A fingerprint goes before it.
+  bench.state().agents.clear();
+  CHECK(bench.Run(Add()).exit_code == 0);
+  CHECK_FALSE(bench.state().add.trust_on_first_use());
+}
+
+TEST_CASE("add: all that is missing is said at once, with the cure") {
+  OnlineBench bench;
+  const CommandResult result = bench.Run({"add", kAgent});
+  CHECK_THAT(result, IsRefused("--ek SHA256"));
+  for (const char* text :
+       {"--token", "--trust-on-first-use", "trust_on_first_use: true",
+        "--policy NAME", "--allowlist FILE", "default_policies: [NAME]",
+        "--boot pinned", "boot: pinned"}) {
+    CAPTURE(text);
+    CHECK(absl::StrContains(result.err, text));
+  }
+  CHECK(absl::StrContains(result.err, bench.Path("tenant.yaml")));
+  // And with all of it configured the id is enough.
+  bench.state().policies["base"] = "";
+  bench.Configure(
+      "trust_on_first_use: true\nboot: pinned\ndefault_policies: [base]\n");
+  CHECK(bench.Run({"add", kAgent}).exit_code == 0);
+  CHECK(bench.state().add.settings().boot() == "pinned");
+  CHECK(bench.state().add.settings().policies(0) == "base");
+}
+
+TEST_CASE("add: the configured boot rule may be a file beside it") {
+  OnlineBench bench;
+  bench.state().policies["base"] = "";
+  const std::string rule = absl::StrCat(R"({"0": [")", kEk, R"("]})");
+  bench.Write("boot.json", rule);
+  bench.Configure("boot: boot.json\n");
+  CHECK(bench.Run({"add", kAgent, "--ek", kEk, "--policy", "base"}).exit_code ==
+        0);
+  CHECK(bench.state().add.settings().boot() == rule);
+}
+
+TEST_CASE("add --token: the machine that enrolled with one, and no other") {
+  OnlineBench bench;
+  bench.state().policies["base"] = "";
+  const Arguments add = AddWithoutEk() + Arguments{"--token"};
+  // One that enrolled without a token is of no tenant: it does not count.
+  Enrol(bench, kEk);
+  CHECK_THAT(bench.Run(add), IsRefused("with a token of yours"));
+  CHECK(bench.state().agents.empty());
+  v1::Agent& agent = bench.state().agents[kAgent];
+  agent.set_agent_id(kAgent);
+  agent.set_state(v1::STATE_ENROLLED);
+  agent.set_ek_sha256(std::string(64, 'b'));
+  const CommandResult result = bench.Run(add);
+  CAPTURE(result);
+  CHECK(result.exit_code == 0);
+  CHECK(bench.state().add.ek_sha256() == std::string(64, 'b'));
+  CHECK_FALSE(bench.state().add.trust_on_first_use());
+  CHECK_THAT(bench.Run(add + Arguments{"--ek", kEk}), IsRefused("not both"));
 }
 
 // Runs the command on a terminal that `answer` is typed into.
 CommandResult OnTerminal(OnlineBench& bench, const std::string& answer) {
-  const std::string command = absl::StrCat(
-      "exec " CUPEL_TENANT " add ", kAgent, " --policy base --boot any -v ",
-      "localhost:", bench.port(), " --ca ", bench.Path("ca.pem"), " --cert ",
-      bench.Path("cert.pem"), " --key ", bench.Path("key.pem"));
+  const std::string command =
+      absl::StrCat("exec " CUPEL_TENANT " --config ", bench.Path("tenant.yaml"),
+                   " add ", kAgent, " --policy base --boot any");
   CommandOptions options;
   options.input = answer + "\n";
   const auto result =
@@ -161,6 +223,11 @@ TEST_CASE("add: on a terminal the enrolled EK is shown and asked about") {
   CHECK(result.exit_code == 0);
   CHECK(absl::StrContains(result.out, kEk));
   CHECK(bench.state().add.ek_sha256() == kEk);
+  // Its fingerprint is as good as a yes, and another one is a no.
+  bench.state().agents.clear();
+  CHECK(OnTerminal(bench, std::string(64, 'b')).exit_code == 2);
+  CHECK(bench.state().agents.empty());
+  CHECK(OnTerminal(bench, absl::StrCat("SHA256:", kEk)).exit_code == 0);
   // Two machines say that they are this one.
   bench.state().agents.clear();
   Enrol(bench, std::string(64, 'b'));

@@ -92,6 +92,65 @@ TEST_CASE("explain: what the policy had, what the machine ran, what to do") {
   CHECK_FALSE(json["findings"][0]["cure"].get<std::string>().empty());
 }
 
+TEST_CASE("explain: how to accept only what can be accepted") {
+  OnlineBench bench;
+  v1::Agent& agent = bench.AddFailed(kAgent, "/opt/it's");
+  CHECK(absl::StrContains(bench.Run({"explain", kAgent}).out,
+                          "--accept 'ima.not_in_policy:PATH'"));
+  agent.mutable_findings(0)->set_id("quote.signature");
+  CHECK_FALSE(
+      absl::StrContains(bench.Run({"explain", kAgent}).out, "--accept"));
+  agent.mutable_findings(0)->set_id("boot.pcr_mismatch");
+  agent.mutable_findings(0)->clear_path();
+  CHECK(absl::StrContains(bench.Run({"explain", kAgent}).out,
+                          "--accept boot.pcr_mismatch --reason"));
+}
+
+TEST_CASE("status: an agent that has enrolled, and that nobody has added") {
+  OnlineBench bench;
+  v1::Agent agent;
+  agent.set_agent_id(kAgent);
+  agent.set_state(v1::STATE_ENROLLED);
+  agent.set_ek_sha256(std::string(64, 'c'));
+  bench.state().enrolled.push_back(agent);
+  const CommandResult result = bench.Run({"status", kAgent});
+  CHECK(result.exit_code == 1);
+  CHECK(absl::StrContains(result.out, "ENROLLED"));
+  CHECK(absl::StrContains(result.out, "nobody has added it"));
+  CHECK(absl::StrContains(result.out, std::string(64, 'c')));
+}
+
+TEST_CASE("delete: the agent's own policy goes with it") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
+  bench.state().policies = {{kAgent, "own"}, {"base", ""}};
+  CHECK(bench.Run({"delete", kAgent}).exit_code == 0);
+  CHECK(bench.state().policies.size() == 1);
+  // Another agent uses it: it stays, and that is said.
+  bench.AddTrusted(kAgent);
+  bench.state().policies[kAgent] = "own";
+  bench.AddTrusted(kOtherAgent).mutable_settings()->add_policies(kAgent);
+  CHECK_THAT(bench.Run({"delete", kAgent}),
+             IsRefused("the agent is deleted, but its own policy is not"));
+  CHECK(bench.state().policies.size() == 2);
+  CHECK(bench.state().agents.size() == 1);
+}
+
+TEST_CASE("reactivate: what can't be accepted is refused here already") {
+  OnlineBench bench;
+  bench.AddFailed(kAgent, "/opt/x");
+  const auto refused = [&](const std::string& finding, const char* text) {
+    CHECK_THAT(bench.Run({"reactivate", kAgent, "--accept", finding, "--reason",
+                          "known"}),
+               IsRefused(text));
+  };
+  refused("quote.signature", "can't be accepted");
+  refused("ima.not_in_policy:/x\xff", "no UTF-8");
+  CHECK_THAT(bench.Run({"reactivate", kAgent, "--accept", "ima.not_in_policy"}),
+             IsRefused("--reason"));
+  CHECK(bench.state().calls == 0);
+}
+
 TEST_CASE("reactivate: with what is accepted, and why") {
   OnlineBench bench;
   bench.AddFailed(kAgent, "/opt/x");

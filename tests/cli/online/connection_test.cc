@@ -1,5 +1,6 @@
 // Who is believed, and who is let in.
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -13,22 +14,68 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
-TEST_CASE("connection: options go before the environment") {
+TEST_CASE("connection: file, drop-ins, environment, options, in this order") {
   OnlineBench bench;
   bench.AddTrusted(kAgent);
+  const std::string right = absl::StrCat("localhost:", bench.port());
+  const auto run = [&](const Arguments& more, const CommandOptions& options) {
+    return bench.Run(Arguments{"status", kAgent} + more, options).exit_code;
+  };
+  CHECK(run({}, {}) == 0);
+  // Each of them alone takes it somewhere else, and the next one back.
+  std::filesystem::create_directory(bench.Path("tenant.d"));
+  bench.Write("tenant.d/10.yaml", "verifier: localhost:1\n");
+  CHECK(run({}, {}) == 2);
+  bench.Write("tenant.d/20.yaml", absl::StrCat("verifier: ", right, "\n"));
+  CHECK(run({}, {}) == 0);
   CommandOptions options;
-  options.environment = {{"CUPEL_TENANT_VERIFIER", "localhost:1"},
-                         {"CUPEL_TENANT_CA_FILE", "/no/such"}};
+  options.environment["CUPEL_TENANT_VERIFIER"] = "localhost:1";
+  CHECK(run({}, options) == 2);
+  CHECK(run({"-v", right}, options) == 0);
+  options.environment["CUPEL_TENANT_VERIFIER"] = right;
+  CHECK(run({}, options) == 0);
+  CHECK(run({"-v", "localhost:1"}, options) == 2);
+  // What -v leaves open is as configured.
+  CHECK(run({"-v", "localhost"}, options) == 0);
+  options.environment["CUPEL_TENANT_CA_FILE"] = "/no/such";
+  CHECK(run({}, options) == 2);
+  CHECK(run({"--ca", bench.Path("ca.pem")}, options) == 0);
+}
+
+TEST_CASE("connection: -vp is the port, wherever the host is from") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
   const std::string port = absl::StrCat(bench.port());
-  CHECK(bench
-            .Run({"status", kAgent, "-v", absl::StrCat("localhost:", port),
-                  "--ca", bench.Path("ca.pem")},
-                 options)
+  CommandOptions options;
+  options.environment["CUPEL_TENANT_VERIFIER"] = "localhost";
+  CHECK(bench.Run({"status", kAgent, "-vp", port}, options).exit_code == 0);
+  CHECK(bench.Run({"status", kAgent, "-v", "localhost:1", "-vp", port})
             .exit_code == 0);
-  CHECK(bench
-            .Run({"status", kAgent, "-v", "localhost", "-vp", port, "--ca",
-                  bench.Path("ca.pem")},
-                 options)
+}
+
+TEST_CASE("connection: a configuration that is wrong says where") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
+  const std::string file = bench.Path("tenant.yaml");
+  bench.Configure("verifer: x\n");
+  CHECK_THAT(bench.Run({"list"}),
+             IsRefused(absl::StrCat(file,
+                                    ":6: unknown option \"verifer\"; did "
+                                    "you mean verifier?")));
+  bench.Configure("boot: any\nboot: any\n");
+  CHECK_THAT(bench.Run({"list"}), IsRefused(absl::StrCat(file, ":7: boot")));
+  bench.Configure("trust_on_first_use: perhaps\n");
+  CHECK_THAT(bench.Run({"list"}), IsRefused(absl::StrCat(file, ":6: ")));
+  bench.Configure("");
+  CommandOptions options;
+  options.environment["CUPEL_TENANT_VERIFER"] = "x";
+  CHECK_THAT(bench.Run({"list"}, options), IsRefused("CUPEL_TENANT_VERIFER"));
+  CHECK_THAT(bench.Run({"list", "--config", "/no/such"}),
+             IsRefused("/no/such"));
+  CHECK(bench.state().calls == 0);
+  // What needs no verifier works all the same.
+  bench.Configure("verifer: x\n");
+  CHECK(bench.Run({"policy", "show", VectorPath("guide/policy.json")})
             .exit_code == 0);
 }
 

@@ -10,6 +10,15 @@ OnlineBench::OnlineBench()
   Write("ca.pem", ca_.pem());
   Write("cert.pem", operator_.certificate_pem);
   Write("key.pem", operator_.key_pem);
+  Configure("");
+}
+
+void OnlineBench::Configure(absl::string_view more) {
+  Write("tenant.yaml",
+        absl::StrCat("verifier: localhost:", port(),
+                     "\nca_file: ca.pem\ncertificate: cert.pem\nkey: key.pem\n"
+                     "timeout: 20s\n",
+                     more));
 }
 
 std::string OnlineBench::Write(const std::string& name,
@@ -20,14 +29,9 @@ std::string OnlineBench::Write(const std::string& name,
 
 CommandResult OnlineBench::Run(const std::vector<std::string>& arguments,
                                const CommandOptions& options) const {
-  CommandOptions all = options;
-  all.environment.insert(
-      {{"CUPEL_TENANT_VERIFIER", absl::StrCat("localhost:", port())},
-       {"CUPEL_TENANT_CA_FILE", Path("ca.pem")},
-       {"CUPEL_TENANT_CERTIFICATE", Path("cert.pem")},
-       {"CUPEL_TENANT_KEY", Path("key.pem")},
-       {"CUPEL_TENANT_TIMEOUT", "20s"}});
-  return Tenant(arguments, all);
+  return Tenant(
+      std::vector<std::string>{"--config", Path("tenant.yaml")} + arguments,
+      options);
 }
 
 v1::Agent& OnlineBench::AddTrusted(const std::string& id) {

@@ -19,15 +19,19 @@ class OnlineBench {
  public:
   OnlineBench();
 
-  // Runs cupel-tenant as the operator whom the verifier knows.
+  // Runs cupel-tenant as the operator whom the verifier knows, by way of
+  // tenant.yaml in the bench's folder: no other configuration counts.
   CommandResult Run(const std::vector<std::string>& arguments,
                     const CommandOptions& options = {}) const;
+
+  // Writes tenant.yaml with these lines besides.
+  void Configure(absl::string_view more);
 
   FakeFleetState& state() { return fleet_.state(); }
   const TestCa& ca() const { return ca_; }
   int port() const { return fleet_.port(); }
   // A path in a folder that goes with the bench; ca.pem, cert.pem and key.pem
-  // are there.
+  // are there, and tenant.yaml.
   std::string Path(const std::string& name) const { return folder_ / name; }
   std::string Write(const std::string& name, absl::string_view content) const;
 

@@ -68,6 +68,45 @@ TEST_CASE("policy add: a file that can't be used is not sent") {
   CHECK(bench.state().calls == 0);
 }
 
+TEST_CASE("policy show: one that the verifier has, by its name") {
+  OnlineBench bench;
+  bench.state().policies["base"] = Slurp(PolicyFile());
+  const CommandResult result = bench.Run({"policy", "show", "base"});
+  CAPTURE(result);
+  REQUIRE(result.exit_code == 0);
+  CHECK(absl::StrContains(result.out, "policy: base\nversion: 7\n"));
+  const auto json = nlohmann::json::parse(
+      bench.Run({"policy", "show", "base", "--json"}).out);
+  CHECK(json[0]["policy"] == "base");
+  CHECK(json[0]["stored"]["version"] == 7);
+  CHECK(json[0]["paths"] ==
+        nlohmann::json::parse(
+            bench.Run({"policy", "show", PolicyFile(), "--json"})
+                .out)[0]["paths"]);
+  CHECK(bench.Run({"policy", "show", "base", "--path", "/no/such"}).exit_code ==
+        1);
+  CHECK_THAT(bench.Run({"policy", "show", "other"}),
+             IsRefused("there is no policy other"));
+  // A file goes before a name, and a path is never a name.
+  CommandOptions options;
+  options.folder = bench.Path("");
+  bench.Write("base", absl::StrCat(std::string(64, '1'), "  /x\n"));
+  const uint64_t calls = bench.state().calls;
+  CHECK(absl::StrContains(bench.Run({"policy", "show", "base"}, options).out,
+                          "paths: 1\n"));
+  CHECK_THAT(bench.Run({"policy", "show", "./other"}, options),
+             IsRefused("./other"));
+  CHECK(bench.state().calls == calls);
+}
+
+TEST_CASE("policy show: what is not the stored policy is not shown") {
+  OnlineBench bench;
+  bench.state().policies["base"] = Slurp(PolicyFile());
+  bench.state().damaged_policy = Slurp(PolicyFile()) + " ";
+  CHECK_THAT(bench.Run({"policy", "show", "base"}),
+             IsRefused("is not the policy that it names"));
+}
+
 TEST_CASE("policy delete and list") {
   OnlineBench bench;
   bench.state().policies = {{"base", "1"}, {"used\x1b[2J", "2"}};

@@ -54,6 +54,43 @@ TEST_CASE("A duration may be off where that is allowed") {
   CHECK_FALSE(ParseText(codec, "").has_value());
 }
 
+TEST_CASE("A port may be missing where there is a default") {
+  const auto codec = HostAndMaybePort(8892);
+  const auto check = [&](const char* text, const char* host, int port) {
+    CAPTURE(text);
+    const auto endpoint = ParseText(codec, text);
+    REQUIRE(endpoint.has_value());
+    CHECK(endpoint->host == host);
+    CHECK(endpoint->port == port);
+  };
+  check("verifier.example", "verifier.example", 8892);
+  check("verifier.example:1", "verifier.example", 1);
+  check("127.0.0.1", "127.0.0.1", 8892);
+  check("::1", "::1", 8892);
+  check("[::1]", "::1", 8892);
+  check("[::1]:7", "::1", 7);
+  CheckShown(codec, Endpoint{"::1", 7}, {.items = {"[::1]:7"}});
+  for (const char* text :
+       {"", ":1", "a:", "a:0", "a:65536", "abc:99999", "a:b", "[::1", "::1]",
+        "[::1]:", "[::1]:x", "[a]", "unix:/x", "dns:a:1", "a%b", "a b"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ParseText(codec, text).has_value());
+  }
+}
+
+TEST_CASE("A word is no path") {
+  const auto codec = WordOrPath({"any", "pinned"});
+  const auto parse = [&](const char* text) {
+    return codec.parse({.items = {text}, .folder = "/etc/cupel"});
+  };
+  CHECK(parse("any") == "any");
+  CHECK(parse("") == "");
+  CHECK(parse("boot.json") == "/etc/cupel/boot.json");
+  CHECK(parse("/boot.json") == "/boot.json");
+  CHECK_FALSE(ParseList(codec, {"any", "pinned"}).has_value());
+  CheckShown<std::string>(codec, "pinned", {.items = {"pinned"}});
+}
+
 TEST_CASE("Sizes have binary units and bounds") {
   const auto codec = SizeIn(1, uint64_t{1} << 40);
   CHECK(ParseText(codec, "1") == 1);
