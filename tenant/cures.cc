@@ -57,6 +57,9 @@ constexpr FindingHelp kHelp[] = {
     {"tpm.reset_in_stream",
      "the TPM was reset while the agent's connection stayed open",
      "its PCRs were filled by something else than a boot: investigate"},
+    {"tpm.clock_ahead",
+     "on one connection the TPM's clock ran ahead of the verifier's",
+     "somebody has set it, so that old quotes look young: investigate"},
     {"pcr.bank_weak",
      "only SHA-1, or a bank filled with SHA-1 digests, vouches for the list, "
      "or for the entries on the PCR named",
@@ -97,6 +100,10 @@ constexpr FindingHelp kHelp[] = {
      "the kernel was entered by kexec or hibernation, or somebody extended the "
      "PCR by hand",
      "reboot; if it recurs, investigate"},
+    {"ima.tail_unquoted",
+     "entries were shown for long, and no quote came to cover them",
+     "its kernel lists what it does not measure: treat the machine as "
+     "compromised, unless its TPM is broken"},
     {"ima.tail_vanished", "entries shown before their quote are gone now",
      "treat the machine as compromised: it took back what it had shown"},
     {"ima.pcr_not_quoted", "the list uses a PCR of which no value is known",

@@ -47,6 +47,7 @@ struct VerifierConfig {
   uint32_t max_unproven_per_address = 64;
   uint32_t max_unproven_per_agent = 4;
   absl::Duration unproven_timeout = absl::Seconds(30);
+  absl::Duration list_timeout = absl::Minutes(5);
   uint64_t max_list_size = uint64_t{512} << 20;
   uint64_t max_policy_size = uint64_t{256} << 20;
 

@@ -67,7 +67,7 @@ TEST_CASE("Every attack has one status, and the tests that its status says") {
     if (status == "tested" || status == "partly") {
       CHECK(tested.count(id) == 1);
     } else {
-      CHECK((status == "live" || status == "limit"));
+      CHECK((status == "later" || status == "limit"));
       CHECK(tested.count(id) == 0);
     }
   }

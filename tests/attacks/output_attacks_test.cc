@@ -11,6 +11,7 @@
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "tests/support/evidence_builder.h"
+#include "tests/support/hostile_text.h"
 #include "tests/support/run_command.h"
 #include "tests/support/temporary_folder.h"
 
@@ -22,6 +23,8 @@ using ::cupel::appraisal::Finding;
 using ::cupel::testing::FakeMachine;
 using ::cupel::testing::FileDigestOf;
 using ::cupel::testing::FindFinding;
+using ::cupel::testing::IsPlain;
+using ::cupel::testing::kHostileText;
 using ::cupel::testing::ListBuilder;
 using ::cupel::testing::ValidEvidence;
 
@@ -46,32 +49,16 @@ TEST_CASE("A17: no policy, or no key, is no pass") {
   CHECK_FALSE(evidence.TryAppraise().ok());
 }
 
-// Terminal escapes, line ends, right-to-left marks, and what looks like the
-// last lines of a good report.
-constexpr char kNasty[] =
-    "/tmp/\x1b[2J\x1b]0;owned\x07\r\n\xe2\x80\xae INFO - all is well\n"
-    "\x9b"
-    "31m\xff";
-
-bool IsPlain(absl::string_view text) {
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte == 0x7f || (byte < 0x20 && c != '\n')) return false;
-  }
-  return !absl::StrContains(text, "\xe2\x80\xae") &&
-         !absl::StrContains(text, "\xff") && !absl::StrContains(text, "\x9b");
-}
-
 TEST_CASE("A20: a finding's texts hold no bytes of the list but its path") {
   FakeMachine machine;
-  machine.list.AddFile(kNasty, FileDigestOf("evil"));
+  machine.list.AddFile(kHostileText, FileDigestOf("evil"));
   std::vector<uint8_t> data;
-  for (const std::string& field :
-       {std::string("sha1\x1b:") + '\0' + "x", std::string(kNasty) + '\0'}) {
+  for (const std::string& field : {std::string("sha1\x1b:") + '\0' + "x",
+                                   std::string(kHostileText) + '\0'}) {
     Append(data, testing::Field(AsBytes(field)));
   }
   machine.list.Add(10, "ima-ng", data);
-  machine.list.AddViolation(kNasty);
+  machine.list.AddViolation(kHostileText);
   const Appraisal appraisal = machine.Attest().Appraise();
   REQUIRE(appraisal.findings.size() == 4);
   for (const Finding& finding : appraisal.findings) {
@@ -92,9 +79,9 @@ TEST_CASE("A20: the tenant's report shows no byte that a terminal obeys") {
   const testing::TemporaryFolder folder;
   ListBuilder list;
   list.AddFile("boot_aggregate", FileDigestOf("boot"))
-      .AddFile(kNasty, FileDigestOf("evil"))
-      .AddViolation(kNasty)
-      .Add(10, "unknown", AsBytes(kNasty));
+      .AddFile(kHostileText, FileDigestOf("evil"))
+      .AddViolation(kHostileText)
+      .Add(10, "unknown", AsBytes(kHostileText));
   const std::string list_file = Spill(folder / "list", AsText(list.bytes()));
   const std::string allowlist =
       Spill(folder / "allowlist\x1b[1m",
@@ -106,7 +93,7 @@ TEST_CASE("A20: the tenant's report shows no byte that a terminal obeys") {
          allowlist},
         {"log", "show", list_file},
         {"log", "show", "--json", list_file},
-        {"appraise", "--ima-list", kNasty, "--allowlist", allowlist}}) {
+        {"appraise", "--ima-list", kHostileText, "--allowlist", allowlist}}) {
     std::vector<std::string> command = {CUPEL_TENANT};
     command.insert(command.end(), arguments.begin(), arguments.end());
     const auto result = testing::RunCommand(command);

@@ -37,11 +37,20 @@ inline crypto::Digest VerifierHash(absl::string_view name = "verifier") {
   return crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(name));
 }
 
-// A TPM vendor: a root and an intermediate CA.
+// `spec`, valid for a day before `time` and a day after it.
+inline CertificateSpec ValidAround(absl::Time time, CertificateSpec spec) {
+  spec.not_before = time - absl::Hours(24);
+  spec.not_after = time + absl::Hours(24);
+  return spec;
+}
+
+// A TPM vendor: a root and an intermediate CA. What it certifies is valid
+// around `time`.
 struct Vendor {
-  TestCertificate root = MakeCertificate(CaSpec("Root", 60));
+  absl::Time time = TestTime();
+  TestCertificate root = MakeCertificate(ValidAround(time, CaSpec("Root", 60)));
   TestCertificate intermediate =
-      MakeCertificate(CaSpec("Intermediate", 61), &root);
+      MakeCertificate(ValidAround(time, CaSpec("Intermediate", 61)), &root);
 };
 
 struct MachineOptions {
@@ -58,8 +67,10 @@ class Machine {
   explicit Machine(const Vendor& vendor, const MachineOptions& options = {})
       : tpm_(options.ak),
         ek_(options.ek_template, options.ek_kind, options.key_index),
-        certificate_(MakeCertificate(EkSpec(options.ek_kind, options.key_index),
-                                     &vendor.intermediate)),
+        certificate_(MakeCertificate(
+            ValidAround(vendor.time,
+                        EkSpec(options.ek_kind, options.key_index)),
+            &vendor.intermediate)),
         enrollee_(agent::Enrollee::Create(
                       {.agent_id = options.agent_id,
                        .ek_template = options.ek_template,

@@ -195,8 +195,9 @@ class AttestationStream final
             self->AfterInput();
           } catch (const std::exception& error) {
             // Memory ran out, most likely. What was not written is not trusted.
-            self->log().Error("stream broken off", {{"error", error.what()}});
-            self->Abandon();
+            self->BreakOff(error.what());
+          } catch (...) {
+            self->BreakOff("something was thrown that is no exception");
           }
           current_stream = nullptr;
         });
@@ -208,6 +209,13 @@ class AttestationStream final
     if (!session_->finished()) return;
     End(grpc::Status::OK);
     if (done_) Forget();
+  }
+  // A session that was left in the middle of something is no use.
+  void BreakOff(absl::string_view why) {
+    log().Error("stream broken off", {{"error", why}});
+    session_.reset();
+    ticket_.reset();
+    Abandon();
   }
   void Abandon() {
     End(grpc::Status(grpc::StatusCode::INTERNAL, ""));

@@ -60,8 +60,9 @@ constexpr size_t kFleetThreads = 2;
 // An agent's connection takes no new call after this, while those that it has
 // go on: so a call is never on a connection that is much older, and which
 // certificate it can have been shown is known. gRPC spreads it by a tenth, and
-// a handshake may take two minutes.
+// before it comes the handshake.
 constexpr absl::Duration kConnectionAge = absl::Minutes(5);
+constexpr absl::Duration kLongestHandshake = absl::Minutes(2);
 constexpr absl::Duration kLongestConnection = absl::Minutes(8);
 constexpr absl::Duration kRetryAfterStop = absl::Seconds(2);
 constexpr auto kShutdownTimeout = std::chrono::seconds(3);
@@ -79,6 +80,17 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
     });
   }
 };
+
+// Whoever has a connection and shows nothing on it is cut off as a stream is
+// that does so [A15].
+void SetTimeouts(grpc::ServerBuilder& builder, absl::Duration timeout) {
+  const auto ms = [](absl::Duration duration) {
+    return static_cast<int>(absl::ToInt64Milliseconds(duration));
+  };
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             ms(std::min(timeout, kLongestHandshake)));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, ms(timeout));
+}
 
 void SetLimits(grpc::ServerBuilder& builder, int max_message, int max_streams) {
   builder.SetMaxReceiveMessageSize(max_message);
@@ -177,6 +189,8 @@ SessionOptions ToSessionOptions(const config::VerifierConfig& config) {
   options.unproven_timeout = config.unproven_timeout;
   options.hello_timeout =
       std::min(options.hello_timeout, config.unproven_timeout);
+  options.list_timeout = config.list_timeout;
+  options.chunk_timeout = std::min(options.chunk_timeout, config.list_timeout);
   options.max_list_size = config.max_list_size;
   return options;
 }
@@ -345,6 +359,7 @@ absl::Status Server::Parts::Listen() {
   {
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxAttestMessage, kMaxAttestStreams);
+    SetTimeouts(builder, config.unproven_timeout);
     builder.AddChannelArgument(
         GRPC_ARG_MAX_CONNECTION_AGE_MS,
         static_cast<int>(absl::ToInt64Milliseconds(kConnectionAge)));
@@ -358,6 +373,7 @@ absl::Status Server::Parts::Listen() {
   {
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxFleetMessage, kMaxFleetStreams);
+    SetTimeouts(builder, config.unproven_timeout);
     builder.RegisterService(fleet.get());
     builder.RegisterService(policies_service.get());
     CUPEL_ASSIGN_OR_RETURN(fleet_server,

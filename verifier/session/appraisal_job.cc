@@ -45,6 +45,41 @@ void MoveClockOn(const tpm::ClockInfo& now, appraisal::Progress& progress) {
   progress.clock_info = now;
 }
 
+void Fail(absl::string_view id, const char* detail, const AppraisalJob& job,
+          Appraisal& appraisal) {
+  appraisal.findings.push_back(
+      appraisal::MakeFinding(id, Severity::kFailure, detail));
+  appraisal.verdict = Verdict::kFail;
+  appraisal.progress = job.progress;
+}
+
+// What one quote alone can't show.
+void CheckAgainstStream(const AppraisalJob& job, Appraisal& appraisal) {
+  // Judged first: a failure takes the progress back.
+  const bool stands_still =
+      job.tail_overdue && appraisal.verdict == Verdict::kPass &&
+      appraisal.counts.pending > 0 &&
+      appraisal.progress.entry_count == job.progress.entry_count;
+  if (stands_still) {
+    Fail("ima.tail_unquoted",
+         "the list has grown for long, and its quotes go on covering what they "
+         "covered before: its entries are shown and not measured",
+         job, appraisal);
+  }
+  if (job.reset_in_stream) {
+    Fail("tpm.reset_in_stream",
+         "the TPM was reset while the machine's connection stayed open: "
+         "something else than the machine's boot filled its PCRs",
+         job, appraisal);
+  }
+  if (job.clock_ahead) {
+    Fail("tpm.clock_ahead",
+         "the TPM's clock has run ahead of the verifier's: it was set, so that "
+         "old quotes look young",
+         job, appraisal);
+  }
+}
+
 absl::StatusOr<Appraisal> Appraise(const AppraisalJob& job) {
   appraisal::Evidence evidence;
   evidence.list.bytes = job.list;
@@ -63,14 +98,7 @@ absl::StatusOr<Appraisal> Appraise(const AppraisalJob& job) {
   if (!job.boot_problem.empty()) {
     WithholdPass(job.boot_problem, job.progress, appraisal);
   }
-  if (job.reset_in_stream) {
-    appraisal.findings.push_back(appraisal::MakeFinding(
-        "tpm.reset_in_stream", Severity::kFailure,
-        "the TPM was reset while the machine's connection stayed open: "
-        "something else than the machine's boot filled its PCRs"));
-    appraisal.verdict = Verdict::kFail;
-    appraisal.progress = job.progress;
-  }
+  CheckAgainstStream(job, appraisal);
   const bool passed = appraisal.verdict == Verdict::kPass;
   ApplyAccepted(job.accepted, job.clock_info, appraisal);
   if (!passed && appraisal.verdict == Verdict::kPass) {

@@ -46,9 +46,14 @@ struct AppraisalJob {
   std::string boot_problem;
   appraisal::Progress progress;
   tpm::ClockInfo clock_info;  // of the quote, which was verified
-  // The TPM was reset since an earlier quote on the same stream, which a reboot
-  // would have ended: a failure.
+  // What the stream's earlier quotes say against this one; each is a failure.
+  // The TPM was reset since, which a reboot would have ended the stream with.
   bool reset_in_stream = false;
+  // The TPM's clock has run ahead of this verifier's.
+  bool clock_ahead = false;
+  // What stands in the list behind the prefix of `progress` was shown long ago:
+  // a failure unless this quote covers some of it.
+  bool tail_overdue = false;
   std::vector<AcceptedFinding> accepted;
 
   // Appraises. Accepted findings are notices in what it returns; progress is

@@ -31,6 +31,10 @@ using ::cupel::appraisal::Verdict;
 // replaced (docs/protocol.md, 2).
 constexpr absl::Duration kReplacedFor = absl::Seconds(2);
 constexpr absl::Duration kWriteAgainAfter = absl::Seconds(1);
+// A TPM's clock may be off by a third (docs/protocol.md, 2), and this process,
+// whose clocks the TPM's is compared with, may have been stopped for a while.
+constexpr int kClockTolerance = 3;
+constexpr absl::Duration kClockSlack = absl::Minutes(1);
 // Findings that a record keeps, and ids that the agent is told.
 constexpr size_t kMaxRecordedFindings = 1000;
 constexpr size_t kMaxToldFindings = 10;
@@ -228,6 +232,7 @@ void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
   challenge.selection =
       SelectPcrs(reference_, record_->progress, hints_, needs_);
   challenge.armed_at = now;
+  challenge.store_armed_at = store_.Now();
   challenge.answer_by = answer_by;
   challenge.now = at_once;
   ChallengeMessage message;
@@ -349,6 +354,7 @@ absl::StatusOr<tpm::VerifiedQuote> Session::Verify(
 }
 
 bool Session::Prove(absl::Time now) {
+  ticket_->NoteLive();
   auto record = store_.ClaimAgent(record_->id, options_.owner);
   if (!record.ok()) {
     if (absl::IsNotFound(record.status())) {
@@ -421,6 +427,29 @@ bool Session::WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote) {
   return true;
 }
 
+// The anchor was made after its challenge: what has passed between the two is
+// no more than the time since then, by whichever of two clocks says more.
+bool Session::IsClockAhead(const tpm::ClockInfo& clock_info,
+                           const Challenge& challenge, absl::Time now) {
+  if (!clock_anchor_.has_value() ||
+      tpm::CompareCounters(clock_anchor_->clock_info, clock_info).relation !=
+          tpm::BootRelation::kSameBoot) {
+    clock_anchor_ = {.clock_info = clock_info,
+                     .armed_at = challenge.armed_at,
+                     .store_armed_at = challenge.store_armed_at};
+    return false;
+  }
+  // A clock that goes back is a finding of its own.
+  if (clock_info.clock < clock_anchor_->clock_info.clock) return false;
+  const absl::Duration passed =
+      std::max(now - clock_anchor_->armed_at,
+               store_.Now() - clock_anchor_->store_armed_at);
+  constexpr uint64_t kMost = uint64_t{1} << 62;
+  const auto shown = absl::Milliseconds(static_cast<int64_t>(
+      std::min(clock_info.clock - clock_anchor_->clock_info.clock, kMost)));
+  return shown > passed + passed / kClockTolerance + kClockSlack;
+}
+
 void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
                         std::vector<uint8_t> qualifying_data,
                         const Challenge& challenge, absl::Time now) {
@@ -472,6 +501,11 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
   job_.reset_in_stream =
       stream_clock_.has_value() &&
       stream_clock_->reset_count != job_.clock_info.reset_count;
+  job_.clock_ahead = IsClockAhead(job_.clock_info, challenge, now);
+  // This quote was made after its challenge.
+  job_.tail_overdue =
+      tail_since_.has_value() &&
+      challenge.armed_at - *tail_since_ > interval() + options_.grace;
   job_.accepted = record_->accepted;
   evidence_policy_epoch_ = record_->policy_epoch;
   const auto composite = policy::ComputeBootComposite(
@@ -528,6 +562,18 @@ void Session::OnChunk(ChunkMessage chunk, absl::Time now) {
 
 // --- The verdict.
 
+// The kernel lists an entry a moment before it extends it, and no longer.
+void Session::WatchTail(const Appraisal& appraisal) {
+  if (appraisal.verdict != Verdict::kPass) return;
+  if (appraisal.counts.pending == 0) {
+    tail_since_.reset();
+  } else if (!tail_since_.has_value() ||
+             tail_start_ != appraisal.progress.entry_count) {
+    tail_since_ = last_quote_;
+    tail_start_ = appraisal.progress.entry_count;
+  }
+}
+
 void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
   if (phase_ != Phase::kAppraising || outcome.job_id != last_job_id_) return;
   verdict_findings_.clear();
@@ -540,6 +586,7 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
   }
   const Appraisal& appraisal = *outcome.appraisal;
   pending_count_ = appraisal.counts.pending;
+  WatchTail(appraisal);
   for (const Finding& finding : FailuresFirst(appraisal.findings)) {
     if (finding.severity == Severity::kNotice ||
         verdict_findings_.size() >= kMaxToldFindings) {

@@ -145,8 +145,15 @@ class Session {
     std::vector<uint8_t> nonce;
     tpm::PcrSelection selection;
     absl::Time armed_at;
+    absl::Time store_armed_at;  // by the store's clock
     absl::Time answer_by;
     bool now = false;
+  };
+  // The first quote of a boot on this stream.
+  struct ClockAnchor {
+    tpm::ClockInfo clock_info;
+    absl::Time armed_at;
+    absl::Time store_armed_at;
   };
 
   absl::Duration interval() const;
@@ -174,6 +181,9 @@ class Session {
                  const Challenge& challenge, absl::Time now);
   bool WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote);
   bool MayResume(const tpm::VerifiedQuote& quote) const;
+  bool IsClockAhead(const tpm::ClockInfo& clock_info,
+                    const Challenge& challenge, absl::Time now);
+  void WatchTail(const appraisal::Appraisal& appraisal);
 
   VerdictWrite WriteFor(const appraisal::Appraisal& appraisal) const;
   // A write that leaves all as it is, for `reason`.
@@ -231,6 +241,10 @@ class Session {
   size_t list_size_ = 0;
   // Of the last quote on this stream whose list was judged.
   std::optional<tpm::ClockInfo> stream_clock_;
+  std::optional<ClockAnchor> clock_anchor_;
+  // Since when entries behind this one wait for a quote to cover them.
+  std::optional<absl::Time> tail_since_;
+  uint64_t tail_start_ = 0;
   bool discard_ = false;  // the list is taken, but not judged
   absl::Time list_deadline_;
   absl::Time chunk_deadline_;

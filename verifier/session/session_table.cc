@@ -32,7 +32,9 @@ SessionTable::Ticket::~Ticket() {
   }
   --table_.unproven_;
   CountDown(table_.unproven_by_address_, address_);
-  if (agent_.has_value()) CountDown(table_.unproven_by_agent_, *agent_);
+  if (agent_.has_value()) {
+    CountDown(table_.unproven_by_agent_, std::pair(*agent_, address_));
+  }
 }
 
 absl::Status SessionTable::Ticket::Name(const AgentId& agent) {
@@ -41,15 +43,20 @@ absl::Status SessionTable::Ticket::Name(const AgentId& agent) {
     return absl::FailedPreconditionError("the stream has named its agent");
   }
   // The entry is made only where it is counted.
-  const auto found = table_.unproven_by_agent_.find(agent);
+  const auto found = table_.unproven_by_agent_.find({agent, address_});
   if (found != table_.unproven_by_agent_.end() &&
       found->second >= table_.limits_.max_unproven_per_agent) {
     return absl::ResourceExhaustedError(
         "too many streams that say they are this agent and have not shown it");
   }
-  ++table_.unproven_by_agent_[agent];
+  ++table_.unproven_by_agent_[{agent, address_}];
   agent_ = agent;
   return absl::OkStatus();
+}
+
+void SessionTable::Ticket::NoteLive() {
+  const std::lock_guard<std::mutex> lock(table_.mutex_);
+  found_live_ = agent_.has_value() && table_.proven_.contains(*agent_);
 }
 
 SessionTable::Proof SessionTable::Ticket::Prove(absl::string_view ak_name,
@@ -60,13 +67,13 @@ SessionTable::Proof SessionTable::Ticket::Prove(absl::string_view ak_name,
   proven_ = true;
   --table_.unproven_;
   CountDown(table_.unproven_by_address_, address_);
-  CountDown(table_.unproven_by_agent_, *agent_);
+  CountDown(table_.unproven_by_agent_, std::pair(*agent_, address_));
   table_.Forget(now);
 
   const Ticket*& place = table_.proven_[*agent_];
-  if (place != nullptr) {
+  if (place != nullptr) place->displaced_();
+  if (place != nullptr || found_live_) {
     proof.displaced = true;
-    place->displaced_();
     Displacements& seen = table_.displacements_[*agent_];
     if (seen.ak_name != ak_name) {
       seen = {.ak_name = std::string(ak_name), .times = {}};

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -23,7 +24,8 @@
 namespace cupel::verifier {
 
 struct SessionLimits {
-  // Streams that have not shown a valid quote yet [A15].
+  // Streams that have not shown a valid quote yet [A15]. Those that say they
+  // are one agent are counted by address, or anybody could lock it out.
   size_t max_unproven = 2000;
   size_t max_unproven_per_address = 100;
   size_t max_unproven_per_agent = 4;
@@ -52,8 +54,12 @@ class SessionTable {
     Ticket& operator=(const Ticket&) = delete;
 
     // The stream says that it is this agent. kResourceExhausted if too many
-    // unproven ones do; kFailedPrecondition if it has said so before.
+    // unproven ones of its address do; kFailedPrecondition if it has said so
+    // before.
     absl::Status Name(const AgentId& agent);
+    // It has shown a quote, and its agent is about to be claimed: whoever has
+    // the agent now may hear of that, and leave, before Prove.
+    void NoteLive();
     // It has shown a quote by the AK `ak_name` of the agent that it named: it
     // is unproven no more, and displaces the stream that was there, whose
     // `displaced` is called before this returns.
@@ -69,6 +75,7 @@ class SessionTable {
     const std::function<void()> displaced_;
     std::optional<AgentId> agent_;
     bool proven_ = false;
+    bool found_live_ = false;
   };
 
   explicit SessionTable(const SessionLimits& limits) : limits_(limits) {}
@@ -95,7 +102,8 @@ class SessionTable {
   mutable std::mutex mutex_;  // guards all below
   size_t unproven_ = 0;
   absl::flat_hash_map<std::string, size_t> unproven_by_address_;
-  absl::flat_hash_map<AgentId, size_t> unproven_by_agent_;
+  absl::flat_hash_map<std::pair<AgentId, std::string>, size_t>
+      unproven_by_agent_;
   absl::flat_hash_map<AgentId, const Ticket*> proven_;
   absl::flat_hash_map<AgentId, Displacements> displacements_;
 };

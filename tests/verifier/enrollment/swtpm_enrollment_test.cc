@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "common/crypto/certificate.h"
 #include "common/tpm/ek_certificate.h"
@@ -17,6 +16,7 @@
 #include "tests/support/enrollment_bench.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/swtpm.h"
+#include "tests/support/swtpm_machine.h"
 
 namespace cupel::verifier {
 namespace {
@@ -44,30 +44,9 @@ struct CertifiedTpm {
       std::fflush(stdout);
       std::_Exit(kSkipped);
     }
-    const std::string config = folder / "setup.conf";
-    const std::string ca = folder / "ca.conf";
-    const std::string options = folder / "ca.options";
-    Write(config, absl::StrCat("create_certs_tool= /usr/bin/swtpm_localca\n",
-                               "create_certs_tool_config = ", ca, "\n",
-                               "create_certs_tool_options = ", options, "\n"));
-    Write(ca, absl::StrCat("statedir = ", folder.path(), "\n",
-                           "signingkey = ", folder / "signkey.pem", "\n",
-                           "issuercert = ", folder / "issuer.pem", "\n",
-                           "certserial = ", folder / "serial", "\n"));
-    Write(options,
-          "--platform-manufacturer Cupel\n--platform-version 1.0\n"
-          "--platform-model Test\n");
-    auto started = SwTpm::Start(
-        {"--create-ek-cert", "--create-platform-cert", "--config", config});
+    auto started = testing::StartCertifiedSwTpm(folder);
     REQUIRE_THAT(StatusOf(started), IsOk());
     tpm = *std::move(started);
-  }
-
-  static void Write(const std::string& path, const std::string& text) {
-    std::FILE* const file = std::fopen(path.c_str(), "w");
-    REQUIRE(file != nullptr);
-    std::fputs(text.c_str(), file);
-    REQUIRE(std::fclose(file) == 0);
   }
 
   // What an NV index holds, to its end.

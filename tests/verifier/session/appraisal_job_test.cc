@@ -188,5 +188,46 @@ TEST_CASE("A27: a reset that the connection outlived is a failure") {
   CHECK(appraisal.progress.key.empty());
 }
 
+TEST_CASE("A29: a clock that has run ahead is a failure") {
+  const FakeMachine machine;
+  AppraisalJob job = JobOf(machine);
+  job.clock_ahead = true;
+  const Appraisal appraisal = Run(job);
+  CHECK(appraisal.verdict == Verdict::kFail);
+  CHECK(FindFinding(appraisal, "tpm.clock_ahead") != nullptr);
+  CHECK(appraisal.progress.key.empty());
+}
+
+TEST_CASE("A8: a tail that no quote comes to cover is a failure") {
+  FakeMachine machine;
+  AppraisalJob job = JobOf(machine);
+  testing::ListBuilder longer = machine.list;
+  longer.AddFile("/opt/odd", FileDigestOf("/opt/odd"));
+  job.list = longer.bytes();
+  job.progress = Run(job).progress;
+  REQUIRE(job.progress.pending_size > 0);
+  SECTION("it is due") {
+    job.tail_overdue = true;
+    const Appraisal appraisal = Run(job);
+    CHECK(appraisal.verdict == Verdict::kFail);
+    CHECK(FindFinding(appraisal, "ima.tail_unquoted") != nullptr);
+  }
+  SECTION("it is not due yet") { CHECK(Run(job).verdict == Verdict::kPass); }
+  SECTION("the quote has moved on, and there is a new tail") {
+    const appraisal::Progress before = job.progress;
+    machine.Run("/opt/odd");
+    // What was pending is covered by now.
+    machine.list = longer;
+    job = JobOf(machine);
+    job.progress = before;
+    job.tail_overdue = true;
+    longer.AddFile("/opt/odd", FileDigestOf("odd"));
+    job.list = longer.bytes();
+    const Appraisal appraisal = Run(job);
+    CHECK(appraisal.counts.pending == 1);
+    CHECK(appraisal.verdict == Verdict::kPass);
+  }
+}
+
 }  // namespace
 }  // namespace cupel::verifier

@@ -462,6 +462,92 @@ TEST_CASE("A29: a quote made for a challenge that was replaced long ago") {
   CHECK(rig.stream->refused());
 }
 
+// Quotes once a second for as long as the clocks say, and lets the TPM's clock
+// go on by `factor` as fast as the verifier's.
+void Go(
+    Rig& rig, absl::Duration duration, double factor,
+    const std::function<void()>& between = [] {}) {
+  for (absl::Duration passed; passed < duration && !rig.stream->refused() &&
+                              rig.stream->state() == AgentState::kTrusted;
+       passed += absl::Seconds(1)) {
+    between();
+    rig.stream->Round();
+    rig.stream->Wait(absl::Seconds(1) - rig.verifier.options.least_interval);
+    rig.machine.tpm.clock_info.clock +=
+        static_cast<uint64_t>(1000 * (factor - 1));
+  }
+}
+
+TEST_CASE("A29: the TPM's clock is set ahead") {
+  Rig rig;
+  rig.Trust();
+  SECTION("by two minutes") {
+    Go(rig, absl::Seconds(5), 1);
+    rig.machine.tpm.clock_info.clock += 120'000;
+    rig.stream->Round();
+  }
+  SECTION("bit by bit") { Go(rig, absl::Minutes(10), 1.5); }
+  CHECK(rig.stream->state() == AgentState::kFailed);
+  REQUIRE_FALSE(rig.stream->record().findings.empty());
+  CHECK(rig.stream->record().findings[0].id == "tpm.clock_ahead");
+}
+
+TEST_CASE("A29: a clock that is off by a quarter is an honest one") {
+  Rig rig;
+  rig.Trust();
+  Go(rig, absl::Minutes(20), 1.25);
+  CHECK(rig.stream->state() == AgentState::kTrusted);
+  // So is one beside which this process has been stopped for a while, as the
+  // store's clock knows.
+  rig.verifier.store.now += absl::Minutes(20) + absl::Hours(1);
+  rig.machine.tpm.clock_info.clock += 3'600'000;
+  rig.stream->Round();
+  CHECK(rig.stream->state() == AgentState::kTrusted);
+  // And one of another boot begins anew.
+  rig.stream->session->OnClosed();
+  rig.machine.Reboot();
+  rig.machine.tpm.clock_info.clock += 36'000'000;
+  Stream second(rig.verifier, rig.machine);
+  second.Prove();
+  second.SendList();
+  second.RunJobs();
+  CHECK(second.state() == AgentState::kTrusted);
+}
+
+TEST_CASE("A8: a tail that stays behind the quotes") {
+  Rig rig;
+  rig.Trust();
+  testing::ListBuilder shown = rig.machine.list;
+  shown.AddFile("/usr/bin/sh", FileDigestOf("/usr/bin/sh"));
+  const auto round = [&] {
+    rig.stream->SendQuote();
+    const auto start = static_cast<std::ptrdiff_t>(
+        rig.stream->output.verdicts.back().next_byte_offset);
+    rig.stream->session->OnChunk(
+        {.data = {shown.bytes().begin() + start, shown.bytes().end()},
+         .last = true},
+        rig.verifier.now);
+    rig.stream->RunJobs();
+    rig.stream->Wait(absl::Seconds(5));
+  };
+  SECTION("for long") {
+    for (int i = 0; i < 7; ++i) round();
+    CHECK(rig.stream->state() == AgentState::kFailed);
+    REQUIRE_FALSE(rig.stream->record().findings.empty());
+    CHECK(rig.stream->record().findings[0].id == "ima.tail_unquoted");
+  }
+  SECTION("and is covered in the end, and there is another one") {
+    for (int i = 0; i < 12; ++i) {
+      round();
+      if (i % 3 == 2) rig.machine.list = shown;
+      if (i % 3 == 2) {
+        shown.AddFile("/usr/bin/sh", FileDigestOf("/usr/bin/sh"));
+      }
+    }
+    CHECK(rig.stream->state() == AgentState::kTrusted);
+  }
+}
+
 TEST_CASE("A31: nothing washes FAILED off") {
   Rig rig;
   rig.Trust();

@@ -43,6 +43,9 @@ TEST_CASE("A15: unproven streams are capped in all, by address and by agent") {
              StatusIs(StatusCode::kFailedPrecondition));
   CHECK(table.unproven_count() == 3);
 
+  // Nobody elsewhere is locked out by it.
+  CHECK_THAT(c->Name(TestAgentId()), IsOk());
+
   // Who proves itself counts no more, and who leaves makes room.
   a->Prove("ak", kNow);
   CHECK(table.unproven_count() == 2);
@@ -75,6 +78,22 @@ TEST_CASE("A proven stream displaces the one before it, and only that") {
   // The one that had to go takes nobody's place with it.
   first.reset();
   CHECK(table.proven_count() == 2);
+}
+
+TEST_CASE("A stream that leaves as it hears of the next one was displaced") {
+  SessionTable table({.clone_displacements = 1});
+  Ticket first = Open(table, "a");
+  REQUIRE_THAT(first->Name(TestAgentId()), IsOk());
+  first->NoteLive();
+  CHECK_FALSE(first->Prove("ak", kNow).displaced);
+  Ticket second = Open(table, "a");
+  REQUIRE_THAT(second->Name(TestAgentId()), IsOk());
+  second->NoteLive();
+  first.reset();
+  const SessionTable::Proof proof = second->Prove("ak", kNow);
+  CHECK(proof.displaced);
+  CHECK(proof.clone_suspected);
+  CHECK(table.proven_count() == 1);
 }
 
 // `count` streams of one agent, each of which finds the one before it live.

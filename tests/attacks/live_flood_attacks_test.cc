@@ -1,0 +1,274 @@
+// Attacks on a running verifier's strength: floods, slow peers, sizes. Each
+// begins with an agent that it trusts, and which it has to go on serving.
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/util/bytes.h"
+#include "tests/attacks/live_scene.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/tcp_relay.h"
+
+namespace cupel::testing {
+namespace {
+
+using ::cupel::verifier::AgentState;
+
+// Says that it is the victim, whatever it is.
+Tampering AsVictim(const LiveScene& scene) {
+  return {.hello = [id = scene.victim.id()](v1::Hello& hello) {
+    hello.set_agent_id(std::string(AsText(id.bytes())));
+  }};
+}
+
+TEST_CASE("A15: a flood of streams that prove nothing") {
+  LiveScene scene({.configure = [](auto& config) {
+    config.max_unproven_per_address = 8;
+    config.unproven_timeout = absl::Milliseconds(700);
+  }});
+  FakeTpmMachine flooder(scene.deployment.vendor, 2);
+  scene.Enroll(flooder);
+  scene.Add(flooder);
+  std::vector<std::unique_ptr<HostileStream>> streams;
+  std::vector<HostileStream*> kept;
+  for (int i = 0; i < 40; ++i) {
+    streams.push_back(
+        std::make_unique<HostileStream>(scene.verifier.Attest(), flooder));
+  }
+  // One after another says Hello, and then nothing. Of those that are there at
+  // once eight are heard; the others are turned away before they say anything.
+  for (const auto& stream : streams) {
+    stream->SendHello();
+    if (stream->AwaitChallenge().has_value()) {
+      kept.push_back(stream.get());
+      continue;
+    }
+    CHECK_THAT(stream->Outcome(), Catch::StartsWith("ended: RESOURCE") ||
+                                      Catch::StartsWith("refused: "));
+  }
+  CHECK(kept.size() >= 1);
+  CHECK(kept.size() <= 8);
+  // The victim's is not one of them, and nothing happens to it.
+  scene.CheckUnchanged();
+  scene.CheckVictimLives();
+  // They are closed by themselves, and make room.
+  for (HostileStream* stream : kept) {
+    CHECK(stream->Outcome() == "refused: no quote in time");
+  }
+  scene.stream = scene.Connect();
+  CHECK(scene.stream->Attest() == "TRUSTED");
+}
+
+TEST_CASE("A15: streams that say nothing at all") {
+  LiveScene scene({.configure = [](auto& config) {
+    config.unproven_timeout = absl::Milliseconds(300);
+  }});
+  const auto stream = scene.Connect();
+  CHECK(stream->Outcome() == "refused: no Hello");
+  scene.CheckUnchanged();
+  scene.CheckVictimLives();
+}
+
+TEST_CASE("A15: streams that say they are somebody else's agent") {
+  LiveScene scene;
+  FakeTpmMachine liar(scene.deployment.vendor, 2);
+  std::vector<std::unique_ptr<HostileStream>> liars;
+  for (int i = 0; i < 4; ++i) {
+    liars.push_back(std::make_unique<HostileStream>(scene.verifier.Attest(),
+                                                    liar, AsVictim(scene)));
+    REQUIRE(liars.back()->SendHello());
+    REQUIRE(liars.back()->AwaitChallenge().has_value());
+  }
+  // More of them from that address are not heard.
+  HostileStream fifth(scene.verifier.Attest(), liar, AsVictim(scene));
+  CHECK_THAT(fifth.Attest(), StartsWith("refused: too many streams"));
+  scene.CheckUnchanged();
+  scene.CheckVictimLives();
+  // The victim is, when it comes back from its own.
+  scene.HangUp();
+  const TcpRelay relay(scene.verifier.addresses().attest,
+                       {.source = "127.0.0.2"});
+  HostileStream back(scene.deployment.AttestChannel(relay.address()),
+                     scene.victim);
+  CHECK(back.Attest() == "TRUSTED");
+}
+
+TEST_CASE("A15: connections that come to nothing") {
+  LiveScene scene({.configure = [](auto& config) {
+    config.unproven_timeout = absl::Milliseconds(500);
+  }});
+  const std::string target = scene.verifier.addresses().attest;
+  std::vector<std::unique_ptr<RawConnection>> connections;
+  for (int i = 0; i < 100; ++i) {
+    connections.push_back(std::make_unique<RawConnection>(target));
+  }
+  // The beginning of a handshake, and a byte now and then.
+  const std::string hello("\x16\x03\x01\x02\x00\x01", 6);
+  for (size_t i = 0; i < connections.size(); i += 2) {
+    connections[i]->Write(hello.substr(0, i % 6));
+  }
+  scene.CheckVictimLives();
+  for (const auto& connection : connections) CHECK(connection->AwaitClose());
+  // Those for operators are no different.
+  RawConnection fleet(scene.verifier.addresses().fleet);
+  CHECK(fleet.AwaitClose());
+  scene.CheckVictimLives();
+}
+
+TEST_CASE("A15: calls that stop in the middle") {
+  LiveScene scene;
+  FakeTpmMachine machine(scene.deployment.vendor, 2);
+  // In the handshake, or in what follows.
+  std::vector<std::unique_ptr<TcpRelay>> relays;
+  std::vector<std::thread> callers;
+  for (size_t size = 100; size < 2500; size += 300) {
+    relays.push_back(std::make_unique<TcpRelay>(
+        scene.verifier.addresses().attest, TcpRelayOptions{.max_size = size}));
+    callers.emplace_back(
+        [channel = scene.deployment.AttestChannel(relays.back()->address()),
+         own = machine]() mutable { HostileStream(channel, own).Attest(); });
+  }
+  scene.CheckUnchanged();
+  scene.CheckVictimLives();
+  CHECK_THAT(StatusOf(EnrollHeld(scene.verifier.Attest(), machine)), IsOk());
+  relays.clear();
+  for (std::thread& caller : callers) caller.join();
+}
+
+TEST_CASE("A15: a list that comes a byte at a time, or not at all") {
+  LiveScene scene({.configure = [](auto& config) {
+    config.list_timeout = absl::Milliseconds(600);
+  }});
+  const auto challenge = scene.stream->AwaitChallenge();
+  REQUIRE(challenge.has_value());
+  REQUIRE(scene.stream->SendQuote(*challenge));
+  scene.victim.machine.Run("/usr/bin/sh");
+  SECTION("not at all") {}
+  SECTION("a byte at a time") {
+    // The verifier is asked whether it has had enough by what it says.
+    for (const uint8_t byte : scene.stream->RestOfList()) {
+      if (!scene.stream->SendChunk({byte}, /*last=*/false)) break;
+    }
+  }
+  CHECK(scene.stream->Outcome() == "refused: the list took too long");
+  scene.CheckUnchanged();
+  scene.stream = scene.Connect();
+  CHECK(scene.stream->Attest() == "TRUSTED");
+}
+
+TEST_CASE("A15: a list over the limit, judged or not") {
+  LiveScene scene({.configure = [](auto& config) {
+    config.max_list_size = uint64_t{2} << 20;
+  }});
+  const auto challenge = scene.stream->AwaitChallenge();
+  REQUIRE(challenge.has_value());
+  // After a restart of the TPM the rest of the list is of no use, and taken all
+  // the same.
+  if (GENERATE(false, true)) {
+    ++scene.victim.machine.tpm.clock_info.restart_count;
+  }
+  REQUIRE(scene.stream->SendQuote(*challenge));
+  const std::vector<uint8_t> piece(1 << 20);
+  for (int i = 0; i < 3; ++i) scene.stream->SendChunk(piece, false);
+  CHECK_THAT(scene.stream->Outcome(), StartsWith("refused: a list of more"));
+  scene.CheckUnchanged();
+}
+
+TEST_CASE("A15: messages over the limit") {
+  LiveScene scene;
+  SECTION("a piece of more than 1 MiB") {
+    const auto challenge = scene.stream->AwaitChallenge();
+    REQUIRE(challenge.has_value());
+    REQUIRE(scene.stream->SendQuote(*challenge));
+    scene.stream->SendChunk(std::vector<uint8_t>((1 << 20) + 1), false);
+    CHECK_THAT(scene.stream->Outcome(), StartsWith("refused: chunk"));
+  }
+  SECTION("a message of 4 MiB") {
+    scene.stream->SendChunk(std::vector<uint8_t>(4 << 20), false);
+    CHECK(scene.stream->Outcome() == "ended: RESOURCE_EXHAUSTED");
+  }
+  SECTION("a message of 4 MiB on a stream that has proven nothing") {
+    const auto stream = scene.Connect();
+    stream->SendChunk(std::vector<uint8_t>(4 << 20), false);
+    CHECK(stream->Outcome() == "ended: RESOURCE_EXHAUSTED");
+  }
+  scene.CheckUnchanged();
+  scene.stream = scene.Connect();
+  CHECK(scene.stream->Attest() == "TRUSTED");
+}
+
+TEST_CASE("A15: a hundred thousand entries in one piece") {
+  LiveScene scene;
+  FakeMachine& machine = scene.victim.machine;
+  for (int i = 0; i < 100'000; ++i) machine.Run("/usr/bin/sh");
+  CHECK(scene.stream->Round() == "TRUSTED");
+  CHECK(scene.Record().progress.entry_count == 100'004);
+}
+
+TEST_CASE("A40: one tenant's policies are bounded") {
+  LiveScene scene(
+      {.configure = [](auto& config) { config.max_policy_size = 64 << 10; }});
+  Operator other = scene.verifier.As("pki/other");
+  const std::string large(70 << 10, '\n');
+  CHECK(other.PutPolicy("large", large, true).error_code() ==
+        grpc::StatusCode::RESOURCE_EXHAUSTED);
+  // However little of it is announced.
+  CallContext context;
+  v1::PutPolicyReply reply;
+  const auto writer = other.policies->Put(&context, &reply);
+  v1::PutPolicyRequest request;
+  request.set_name("large");
+  request.set_create(true);
+  request.set_size(10);
+  writer->Write(request);
+  request.Clear();
+  request.set_data(std::string(30 << 10, '\n'));
+  for (int i = 0; i < 10 && writer->Write(request); ++i) {
+  }
+  writer->WritesDone();
+  CHECK_FALSE(writer->Finish().ok());
+  std::string file;
+  CHECK(other.GetPolicy("large", file).error_code() ==
+        grpc::StatusCode::NOT_FOUND);
+  scene.CheckUnchanged();
+}
+
+TEST_CASE("A40: one tenant's calls don't keep the others waiting") {
+  LiveScene scene;
+  // Calls that wait for ever: policies that are begun and not ended, and
+  // watches that nobody reads.
+  struct Waiting {
+    explicit Waiting(Operator who) : other(std::move(who)) {
+      put = other.policies->Put(&put_context, &reply);
+      v1::PutPolicyRequest request;
+      request.set_name("never");
+      request.set_size(1000);
+      put->Write(request);
+      watch = other.fleet->Watch(&watch_context, v1::WatchRequest());
+    }
+    ~Waiting() {
+      put_context.TryCancel();
+      watch_context.TryCancel();
+    }
+    Operator other;
+    CallContext put_context;
+    CallContext watch_context;
+    v1::PutPolicyReply reply;
+    std::unique_ptr<grpc::ClientWriter<v1::PutPolicyRequest>> put;
+    std::unique_ptr<grpc::ClientReader<v1::Event>> watch;
+  };
+  std::vector<std::unique_ptr<Waiting>> waiting;
+  for (int i = 0; i < 20; ++i) {
+    waiting.push_back(
+        std::make_unique<Waiting>(scene.verifier.As("pki/other")));
+  }
+  CHECK(scene.Shown().state() == v1::STATE_TRUSTED);
+  scene.UpdatePolicy(scene.victim);
+  CHECK_THAT(scene.stream->Settle(), StartsWith("TRUSTED"));
+}
+
+}  // namespace
+}  // namespace cupel::testing
