@@ -1,16 +1,15 @@
 // cupel-agent: has this machine's TPM prove what it runs.
-#include <grp.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <exception>
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -20,13 +19,13 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "agent/commands/commands.h"
 #include "agent/enrollment/enrollee.h"
 #include "agent/rpc/enrollment_client.h"
 #include "agent/rpc/runner.h"
 #include "agent/sources/ima_list_source.h"
 #include "agent/tpm/esys_tpm.h"
+#include "agent/tpm/tcti.h"
 #include "common/config/agent_config.h"
 #include "common/config/loader.h"
 #include "common/tpm/ek_template.h"
@@ -34,7 +33,9 @@
 #include "common/util/escape.h"
 #include "common/util/file.h"
 #include "common/util/log.h"
+#include "common/util/status_context.h"
 #include "common/util/status_macros.h"
+#include "common/util/user.h"
 
 namespace cupel::agent {
 namespace {
@@ -47,6 +48,7 @@ struct Flags {
   std::string config_file;
   std::vector<std::string> set;
   std::vector<std::string> command;
+  bool json = false;
 };
 
 absl::StatusOr<config::AgentConfig> LoadConfig(const Flags& flags) {
@@ -84,34 +86,18 @@ class TpmQuoter : public Quoter {
   Tpm& tpm_;
 };
 
-class KernelList : public ListSource {
- public:
-  explicit KernelList(ImaListSource& source) : source_(source) {}
-  absl::StatusOr<uint64_t> EntryCount() override {
-    return source_.EntryCount();
-  }
-  absl::StatusOr<std::vector<uint8_t>> ReadFrom(uint64_t offset,
-                                                size_t max_size) override {
-    return source_.ReadFrom(offset, max_size);
-  }
-
- private:
-  ImaListSource& source_;
-};
-
-// Becomes `user` for good. What was opened before stays open.
-absl::Status DropTo(const std::string& user) {
+// Becomes the configured user for good. What was opened before stays open; what
+// may have to be opened again is looked at.
+absl::Status DropTo(const std::string& user, const std::string& tcti,
+                    Logger& log) {
   if (user.empty()) return absl::OkStatus();
-  const passwd* const entry = getpwnam(user.c_str());
-  if (entry == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("user: there is no ", Quoted(user), " on this machine"));
-  }
-  if (initgroups(user.c_str(), entry->pw_gid) != 0 ||
-      setgid(entry->pw_gid) != 0 || setuid(entry->pw_uid) != 0 ||
-      geteuid() != entry->pw_uid || (entry->pw_uid != 0 && setuid(0) == 0)) {
-    return absl::PermissionDeniedError(
-        absl::StrCat("user: can't become ", Quoted(user), "; start as root"));
+  CUPEL_RETURN_IF_ERROR(WithContext(BecomeUser(user), "user"));
+  const std::string tpm = TctiPath(tcti);
+  if (!tpm.empty() && access(tpm.c_str(), R_OK | W_OK) != 0) {
+    log.Warning(
+        "the TPM can't be opened again after an I/O error: put the user "
+        "into the group that may use it (tss)",
+        {{"user", user}, {"tpm", tpm}});
   }
   return absl::OkStatus();
 }
@@ -131,11 +117,6 @@ class SignalThread {
       sigwait(&set_, &which);
       runner.Stop();
     });
-  }
-  // True if one has come while nothing watched.
-  bool Wait(absl::Duration duration) const {
-    const timespec time = absl::ToTimespec(duration);
-    return sigtimedwait(&set_, nullptr, &time) > 0;
   }
   void Join() {
     if (!thread_.joinable()) return;
@@ -172,11 +153,13 @@ absl::StatusOr<Enrollee> MakeEnrollee(const config::AgentConfig& config,
 
 absl::StatusOr<std::string> EnrollAt(const std::string& address,
                                      const ChannelOptions& channel,
-                                     const Enrollee& enrollee, Tpm& tpm) {
+                                     const Enrollee& enrollee, Tpm& tpm,
+                                     const std::stop_token& stop) {
   CUPEL_ASSIGN_OR_RETURN(const EnrollmentClient client,
                          EnrollmentClient::Create(address, channel));
-  CUPEL_ASSIGN_OR_RETURN(const EnrollmentClient::Begun begun,
-                         client.Begin(enrollee.request(), kEnrollmentTimeout));
+  CUPEL_ASSIGN_OR_RETURN(
+      const EnrollmentClient::Begun begun,
+      client.Begin(enrollee.request(), kEnrollmentTimeout, stop));
   CUPEL_ASSIGN_OR_RETURN(
       const tpm::CompleteEnrollment answer,
       enrollee.Answer(begun.challenge, begun.certificate_sha256,
@@ -186,7 +169,7 @@ absl::StatusOr<std::string> EnrollAt(const std::string& address,
                             {.id_object = ToVector(blob),
                              .encrypted_secret = ToVector(secret)});
                       }));
-  return client.Complete(answer, kEnrollmentTimeout);
+  return client.Complete(answer, kEnrollmentTimeout, stop);
 }
 
 absl::StatusOr<int> Run(const config::AgentConfig& config) {
@@ -198,15 +181,16 @@ absl::StatusOr<int> Run(const config::AgentConfig& config) {
   CUPEL_ASSIGN_OR_RETURN(
       const auto source,
       ImaListSource::Open(config.ima_list, config.ima_count));
-  CUPEL_ASSIGN_OR_RETURN(const auto tpm, OpenTpm(config));
+  CUPEL_ASSIGN_OR_RETURN(const auto tpm, OpenTpmForKeys(config));
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, LoadAgentId(config));
   CUPEL_ASSIGN_OR_RETURN(const Identity identity, LoadIdentity(config, *tpm));
   CUPEL_ASSIGN_OR_RETURN(const Enrollee enrollee,
                          MakeEnrollee(config, id, identity));
   CUPEL_ASSIGN_OR_RETURN(const auto banks, tpm->AllocatedBanks());
-  CUPEL_RETURN_IF_ERROR(DropTo(config.user));
+  CUPEL_RETURN_IF_ERROR(DropTo(config.user, config.tcti, log));
 
-  const ChannelOptions channel{.root_certificates = std::string(AsText(roots))};
+  const ChannelOptions channel{.root_certificates = std::string(AsText(roots)),
+                               .connect_timeout = config.connect_timeout};
   std::vector<std::string> addresses;
   for (const config::Endpoint& endpoint : config.verifiers) {
     addresses.push_back(endpoint.ToString());
@@ -215,6 +199,7 @@ absl::StatusOr<int> Run(const config::AgentConfig& config) {
       .verifiers = addresses, .channel = channel, .attester = {.agent_id = id}};
   options.attester.agent_version = CUPEL_VERSION;
   options.attester.banks = banks;
+  options.attester.big_endian = std::endian::native == std::endian::big;
   options.attester.settle = config.settle;
   options.attester.settle_limit = config.settle_max;
   options.attester.least_interval = config.least_interval;
@@ -222,6 +207,14 @@ absl::StatusOr<int> Run(const config::AgentConfig& config) {
   options.rotation.least_delay = config.backoff_min;
   options.rotation.most_delay = config.backoff_max;
   options.poll_interval = config.poll_interval;
+  // Enrolment at each start costs little, and what was enrolled stays as it is.
+  options.enroll = [&](const std::string& address,
+                       const std::stop_token& stop) {
+    const auto state = EnrollAt(address, channel, enrollee, *tpm, stop);
+    if (!state.ok()) return state.status();
+    log.Info("enrolled", {{"verifier", address}, {"state", *state}});
+    return absl::OkStatus();
+  };
   options.log = [&log](RunnerEvent event, absl::string_view text) {
     if (event == RunnerEvent::kWarning) {
       log.Warning(text);
@@ -230,26 +223,11 @@ absl::StatusOr<int> Run(const config::AgentConfig& config) {
     }
   };
   TpmQuoter quoter(*tpm);
-  KernelList list(*source);
   CUPEL_ASSIGN_OR_RETURN(const auto runner,
-                         Runner::Create(std::move(options), quoter, list));
+                         Runner::Create(std::move(options), quoter, *source));
 
   log.Info("agent",
            {{"id", id.ToString()}, {"ek", enrollee.ek_fingerprint().Hex()}});
-  // Enrolment at each start costs little, and what was enrolled stays as it is.
-  absl::Duration delay = config.backoff_min;
-  for (size_t attempt = 0;; ++attempt) {
-    const std::string& address = addresses[attempt % addresses.size()];
-    const auto state = EnrollAt(address, channel, enrollee, *tpm);
-    if (state.ok()) {
-      log.Info("enrolled", {{"verifier", address}, {"state", *state}});
-      break;
-    }
-    log.Warning("not enrolled",
-                {{"verifier", address}, {"error", state.status()}});
-    if (signals.Wait(delay)) return 0;
-    delay = std::min(delay * 2, config.backoff_max);
-  }
   signals.Watch(*runner);
   runner->Run();
   signals.Join();
@@ -271,12 +249,22 @@ int Main(int argc, char** argv) {
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
   app.add_subcommand("run", "Keep this machine attested until it is ended");
-  app.add_subcommand("identity",
-                     "Show the endorsement key's fingerprint and certificate");
-  app.add_subcommand(
+  CLI::App* const identity = app.add_subcommand(
+      "identity",
+      "Show the endorsement key's fingerprint and certificate. Exit code 1: "
+      "there is none");
+  CLI::App* const self_test = app.add_subcommand(
       "selftest",
       "Replay this machine's list against its own PCRs. Exit code "
       "0: it fits; 1: it does not; 2: it could not be decided");
+  CLI::App* const doctor = app.add_subcommand(
+      "doctor",
+      "Look at kernel, IMA, TPM, clock, configuration and verifiers, and say "
+      "what cures what is wrong. Exit code 0: nothing is; 1: something is; 2: "
+      "something could not be checked");
+  for (CLI::App* const command : {identity, self_test, doctor}) {
+    command->add_flag("--json", flags.json, "Print JSON");
+  }
   CLI::App* const emulator = app.add_subcommand(
       "ima-emulator",
       "For a TPM emulator without IMA: measure what COMMAND executes into the "
@@ -296,8 +284,9 @@ int Main(int argc, char** argv) {
   const auto result = [&]() -> absl::StatusOr<int> {
     CUPEL_ASSIGN_OR_RETURN(const config::AgentConfig config, LoadConfig(flags));
     if (app.got_subcommand("run")) return Run(config);
-    if (app.got_subcommand("identity")) return ShowIdentity(config);
-    if (app.got_subcommand("selftest")) return SelfTest(config);
+    if (app.got_subcommand("identity")) return ShowIdentity(config, flags.json);
+    if (app.got_subcommand("selftest")) return SelfTest(config, flags.json);
+    if (app.got_subcommand("doctor")) return RunDoctor(config, flags.json);
     return EmulateIma(config, flags.command);
   }();
   if (result.ok()) return *result;

@@ -1,11 +1,21 @@
 #include "agent/attester/address_rotation.h"
 
 #include <algorithm>
+#include <memory>
+#include <random>
 #include <utility>
 
 #include "absl/status/status.h"
 
 namespace cupel::agent {
+
+AddressRotation::Random AddressRotation::MakeRandom() {
+  const auto engine =
+      std::make_shared<std::minstd_rand>(std::random_device{}());
+  return [engine] {
+    return std::uniform_real_distribution<double>(0, 1)(*engine);
+  };
+}
 
 absl::StatusOr<AddressRotation> AddressRotation::Create(
     std::vector<std::string> addresses, RotationOptions options,

@@ -27,6 +27,8 @@ class AddressRotation {
  public:
   // A number in [0, 1), evenly distributed; need not be secret.
   using Random = std::function<double()>;
+  // One that starts anywhere.
+  static Random MakeRandom();
 
   struct Attempt {
     std::string address;

@@ -171,14 +171,17 @@ void Attester::Handle(absl::Time now, VerdictMessage verdict) {
 }
 
 void Attester::Handle(absl::Time /*now*/, const RefusalMessage& refusal) {
-  Close(absl::UnavailableError(absl::StrCat("the verifier refused: ",
-                                            EscapeForDisplay(refusal.reason))),
-        std::max(refusal.retry_after, absl::ZeroDuration()));
+  OnDisconnected();
+  outbox_.emplace_back(CloseStream{
+      .why = absl::UnavailableError(absl::StrCat(
+          "the verifier refused: ", EscapeForDisplay(refusal.reason))),
+      .retry_after = std::max(refusal.retry_after, absl::ZeroDuration()),
+      .refused = true});
 }
 
-void Attester::Close(absl::Status why, absl::Duration retry_after) {
+void Attester::Close(absl::Status why) {
   OnDisconnected();
-  outbox_.emplace_back(CloseStream{std::move(why), retry_after});
+  outbox_.emplace_back(CloseStream{.why = std::move(why), .retry_after = {}});
 }
 
 void Attester::Poll(absl::Time now) {

@@ -65,6 +65,8 @@ struct CloseStream {
   absl::Status why;
   // What the verifier asked for; zero without that.
   absl::Duration retry_after;
+  // It said so itself: it may not know this machine (any more).
+  bool refused = false;
 };
 
 using Action = std::variant<AgentMessage, QuoteJob, CloseStream>;
@@ -154,7 +156,7 @@ class Attester {
   void Arm(absl::Time now, ChallengeMessage challenge);
   void StartQuote(absl::Time now);
   void SendChunk();
-  void Close(absl::Status why, absl::Duration retry_after = {});
+  void Close(absl::Status why);
   // When a quote is to begin; InfiniteFuture if nothing calls for one.
   absl::Time QuoteAt() const;
   // True while it is the verifier's turn.

@@ -3,31 +3,31 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <optional>
 #include <span>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "agent/doctor/doctor.h"
+#include "agent/doctor/self_test.h"
+#include "agent/enrollment/ek_certificates.h"
 #include "agent/ima_emulator/ima_emulator.h"
 #include "agent/sources/ima_list_source.h"
 #include "agent/tpm/esys_tpm.h"
 #include "common/crypto/certificate.h"
-#include "common/crypto/pcr.h"
-#include "common/ima/list_parser.h"
-#include "common/ima/replay.h"
 #include "common/tpm/ek_template.h"
-#include "common/tpm/pcr_selection.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
-#include "common/util/status_context.h"
+#include "common/util/hex.h"
 #include "common/util/status_macros.h"
 #include "common/util/uuid.h"
+#include "nlohmann/json.hpp"
 
 namespace cupel::agent {
 namespace {
@@ -39,83 +39,66 @@ absl::StatusOr<std::string> ReadLine(const std::string& path) {
   return std::string(absl::StripTrailingAsciiWhitespace(AsText(bytes)));
 }
 
-void Print(absl::string_view line) {
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fputc('\n', stdout);
+// What a command was asked for: an answer that got lost is no answer.
+absl::Status Output(absl::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+      std::fflush(stdout) != 0) {
+    return absl::UnavailableError(
+        absl::StrCat("standard output: ", std::strerror(errno)));
+  }
+  return absl::OkStatus();
 }
 
-void PrintPem(std::span<const uint8_t> der) {
+std::string ToPem(std::span<const uint8_t> der) {
   constexpr size_t kLineSize = 64;
   const std::string base64 = absl::Base64Escape(AsText(der));
-  Print("-----BEGIN CERTIFICATE-----");
+  std::string pem = "-----BEGIN CERTIFICATE-----\n";
   for (size_t at = 0; at < base64.size(); at += kLineSize) {
-    Print(base64.substr(at, kLineSize));
+    absl::StrAppend(&pem, base64.substr(at, kLineSize), "\n");
   }
-  Print("-----END CERTIFICATE-----");
+  return absl::StrCat(pem, "-----END CERTIFICATE-----\n");
 }
 
-absl::StatusOr<std::vector<uint8_t>> ReadWholeList(ImaListSource& source) {
-  std::vector<uint8_t> list;
-  while (true) {
-    CUPEL_ASSIGN_OR_RETURN(
-        const auto piece,
-        source.ReadFrom(list.size(), ImaListSource::kMaxPieceSize));
-    if (piece.empty()) return list;
-    Append(list, piece);
-  }
+// One line of what identity prints.
+struct Property {
+  const char* key;    // in JSON
+  const char* label;  // for people
+  std::string value;
+};
+
+// The EK's own, out of those that it is enrolled with.
+absl::StatusOr<crypto::Certificate> FirstCertificate(
+    const config::AgentConfig& config, const Identity& identity) {
+  CUPEL_ASSIGN_OR_RETURN(const auto certificates,
+                         LoadEkCertificates(config, identity));
+  CUPEL_ASSIGN_OR_RETURN(const auto der,
+                         crypto::WithoutPadding(certificates.front()));
+  return crypto::Certificate::FromDer(der);
 }
 
-absl::StatusOr<ima::PcrSet> PcrsOf(std::span<const uint8_t> list) {
-  ima::PcrSet pcrs;
-  ima::ListParser parser{ima::ListOptions{}};
-  CUPEL_RETURN_IF_ERROR(
-      parser.Feed(list, [&](std::span<const ima::Entry> entries) {
-        for (const ima::Entry& entry : entries) pcrs.set(entry.pcr);
-        return absl::OkStatus();
-      }));
-  CUPEL_RETURN_IF_ERROR(parser.Finish());
-  return pcrs;
-}
-
-// How many entries explain the bank's values; nullopt if no prefix does.
-absl::StatusOr<std::optional<uint64_t>> Explain(std::span<const uint8_t> list,
-                                                crypto::HashAlgorithm bank,
-                                                const ima::PcrSet& pcrs,
-                                                const tpm::PcrValues& values) {
-  std::vector<ima::ReplayTarget::Value> wanted;
-  for (uint32_t pcr = 0; pcr < ima::kPcrCount; ++pcr) {
-    const crypto::Digest* value = values.Find(bank, pcr);
-    if (pcrs.test(pcr) && value != nullptr)
-      wanted.push_back({bank, pcr, *value});
-  }
-  CUPEL_ASSIGN_OR_RETURN(ima::Replayer replayer,
-                         ima::Replayer::Create({{bank}}));
-  const auto target = ima::ReplayTarget::FromValues(std::move(wanted));
-  std::optional<uint64_t> explained;
-  ima::ListParser parser{ima::ListOptions{}};
-  CUPEL_RETURN_IF_ERROR(
-      parser.Feed(list, [&](std::span<const ima::Entry> entries) {
-        if (explained.has_value()) return absl::OkStatus();
-        if (const auto taken = replayer.ExtendUntil(entries, target)) {
-          explained = entries.front().index + *taken;
-        }
-        return absl::OkStatus();
-      }));
-  return explained;
-}
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Tpm>> OpenTpm(
-    const config::AgentConfig& config) {
+absl::StatusOr<std::unique_ptr<Tpm>> Open(const config::AgentConfig& config,
+                                          std::string session_note_file) {
   EsysOptions options;
   options.tcti = config.tcti;
+  options.session_note_file = std::move(session_note_file);
   if (!config.endorsement_password_file.empty()) {
     CUPEL_ASSIGN_OR_RETURN(const std::string password,
                            ReadLine(config.endorsement_password_file));
     options.endorsement_password = Secret(AsBytes(password));
   }
   return EsysTpm::Open(std::move(options));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tpm>> OpenTpm(
+    const config::AgentConfig& config) {
+  return Open(config, "");
+}
+
+absl::StatusOr<std::unique_ptr<Tpm>> OpenTpmForKeys(
+    const config::AgentConfig& config) {
+  return Open(config, absl::StrCat(config.state_dir, "/tpm_session"));
 }
 
 absl::Status MakeStateFolder(const config::AgentConfig& config) {
@@ -160,100 +143,72 @@ absl::StatusOr<Identity> LoadIdentity(const config::AgentConfig& config,
 
 absl::StatusOr<std::vector<std::vector<uint8_t>>> LoadEkCertificates(
     const config::AgentConfig& config, const Identity& identity) {
-  std::vector<std::vector<uint8_t>> certificates;
-  if (config.ek_certificate_file.empty()) {
-    if (identity.ek_certificate.empty()) {
-      return absl::NotFoundError(absl::StrCat(
-          "the TPM has no certificate of its endorsement key (template ",
-          tpm::EkTemplateName(identity.ek_template),
-          "); set ek_certificate_file to the one that its maker published"));
-    }
-    certificates.push_back(identity.ek_certificate);
-    return certificates;
+  if (!config.ek_certificate_file.empty()) {
+    return ReadEkCertificates(config.ek_certificate_file, identity.ek);
   }
-  CUPEL_ASSIGN_OR_RETURN(const auto bytes,
-                         ReadFile(config.ek_certificate_file, kMaxSmallFile));
-  if (!absl::StrContains(AsText(bytes), "-----BEGIN ")) {
-    certificates.push_back(bytes);
-    return certificates;
-  }
-  auto bundle = crypto::Certificate::BundleFromPem(AsText(bytes));
-  if (!bundle.ok()) {
-    return WithContext(bundle.status(),
-                       EscapeForDisplay(config.ek_certificate_file));
-  }
-  for (const crypto::Certificate& certificate : *bundle) {
-    certificates.push_back(ToVector(certificate.der()));
-  }
-  return certificates;
+  CUPEL_RETURN_IF_ERROR(identity.ek_certificate.status());
+  return std::vector<std::vector<uint8_t>>{*identity.ek_certificate};
 }
 
-absl::StatusOr<int> ShowIdentity(const config::AgentConfig& config) {
+absl::StatusOr<int> ShowIdentity(const config::AgentConfig& config, bool json) {
   CUPEL_RETURN_IF_ERROR(MakeStateFolder(config));
-  CUPEL_ASSIGN_OR_RETURN(const auto tpm, OpenTpm(config));
+  CUPEL_ASSIGN_OR_RETURN(const auto tpm, OpenTpmForKeys(config));
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, LoadAgentId(config));
   CUPEL_ASSIGN_OR_RETURN(const Identity identity, LoadIdentity(config, *tpm));
-  CUPEL_ASSIGN_OR_RETURN(const auto certificates,
-                         LoadEkCertificates(config, identity));
-  CUPEL_ASSIGN_OR_RETURN(const auto der,
-                         crypto::WithoutPadding(certificates.front()));
-  CUPEL_ASSIGN_OR_RETURN(const auto certificate,
-                         crypto::Certificate::FromDer(der));
-  Print(absl::StrCat("agent id:     ", id.ToString()));
-  Print(absl::StrCat("EK sha256:    ", certificate.fingerprint().Hex()));
-  Print(absl::StrCat("EK template:  ",
-                     tpm::EkTemplateName(identity.ek_template)));
-  Print(absl::StrCat("EK subject:   ", certificate.Subject()));
-  Print(absl::StrCat("EK issuer:    ", certificate.Issuer()));
-  PrintPem(certificate.der());
-  return 0;
+  std::vector<Property> properties = {
+      {"agent_id", "agent id", id.ToString()},
+      {"ek_template", "EK template",
+       std::string(tpm::EkTemplateName(identity.ek_template))},
+      {"ek_name", "EK Name", HexEncode(identity.ek.Name())},
+      {"ak_name", "AK Name", HexEncode(identity.ak.Name())}};
+  const auto certificate = FirstCertificate(config, identity);
+  if (certificate.ok()) {
+    properties.insert(
+        properties.begin() + 1,
+        {"ek_sha256", "EK sha256", certificate->fingerprint().Hex()});
+    properties.push_back({"ek_subject", "EK subject", certificate->Subject()});
+    properties.push_back({"ek_issuer", "EK issuer", certificate->Issuer()});
+  }
+  const std::string pem = certificate.ok() ? ToPem(certificate->der()) : "";
+  std::string text;
+  if (json) {
+    nlohmann::ordered_json object;
+    for (const Property& one : properties) object[one.key] = one.value;
+    if (certificate.ok()) object["ek_certificate"] = pem;
+    text =
+        object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+        "\n";
+  } else {
+    for (const Property& one : properties) {
+      absl::StrAppendFormat(&text, "%-13s %s\n", absl::StrCat(one.label, ":"),
+                            one.value);
+    }
+    absl::StrAppend(&text, pem);
+  }
+  CUPEL_RETURN_IF_ERROR(Output(text));
+  if (certificate.ok()) return 0;
+  std::fprintf(stderr, "cupel-agent: %s\n",
+               std::string(certificate.status().message()).c_str());
+  return 1;
 }
 
-absl::StatusOr<int> SelfTest(const config::AgentConfig& config) {
+absl::StatusOr<int> SelfTest(const config::AgentConfig& config, bool json) {
   CUPEL_ASSIGN_OR_RETURN(const auto tpm, OpenTpm(config));
   CUPEL_ASSIGN_OR_RETURN(
       const auto source,
       ImaListSource::Open(config.ima_list, config.ima_count));
-  CUPEL_ASSIGN_OR_RETURN(const auto banks, tpm->AllocatedBanks());
-  // The PCRs first, the list after: it is never shorter than they are then.
-  std::vector<std::pair<crypto::HashAlgorithm, tpm::PcrValues>> values;
-  for (const crypto::HashAlgorithm bank : banks) {
-    if (!crypto::IsReplayBank(bank)) continue;
-    CUPEL_ASSIGN_OR_RETURN(
-        const tpm::PcrSelection selection,
-        tpm::PcrSelection::FromString(absl::StrCat(
-            crypto::HashAlgorithmName(bank), ":10,11,12,13,14,15")));
-    CUPEL_ASSIGN_OR_RETURN(tpm::PcrValues of_bank, tpm->ReadPcrs(selection));
-    values.emplace_back(bank, std::move(of_bank));
-  }
-  if (values.empty()) {
-    return absl::FailedPreconditionError(
-        "the TPM has no bank that a list can be replayed in");
-  }
-  CUPEL_ASSIGN_OR_RETURN(const auto list, ReadWholeList(*source));
-  if (list.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        EscapeForDisplay(config.ima_list),
-        ": an empty list; boot with an IMA policy, such as ima_policy=tcb"));
-  }
-  CUPEL_ASSIGN_OR_RETURN(const ima::PcrSet pcrs, PcrsOf(list));
-  int exit_code = 0;
-  for (const auto& [bank, of_bank] : values) {
-    CUPEL_ASSIGN_OR_RETURN(const auto explained,
-                           Explain(list, bank, pcrs, of_bank));
-    if (explained.has_value()) {
-      Print(absl::StrCat(crypto::HashAlgorithmName(bank),
-                         ": explained by the first ", *explained, " entries"));
-    } else {
-      Print(
-          absl::StrCat(crypto::HashAlgorithmName(bank),
-                       ": NOT explained by the list: history was lost (kexec, "
-                       "hibernation), PCR 10 was extended by hand, or the "
-                       "kernel pads SHA-1 digests in this bank"));
-      exit_code = 1;
-    }
-  }
-  return exit_code;
+  CUPEL_ASSIGN_OR_RETURN(const SelfTestReport report,
+                         CompareListWithPcrs(*tpm, *source));
+  CUPEL_RETURN_IF_ERROR(Output(json ? report.Json() : report.Text()));
+  return report.ExitCode();
+}
+
+absl::StatusOr<int> RunDoctor(const config::AgentConfig& config, bool json) {
+  // A verifier that hangs up must not end the examination.
+  std::signal(SIGPIPE, SIG_IGN);
+  const Report report = Examine(ThisMachine(config, OpenTpm(config)));
+  CUPEL_RETURN_IF_ERROR(Output(json ? report.Json() : report.Text()));
+  return report.ExitCode();
 }
 
 absl::StatusOr<int> EmulateIma(const config::AgentConfig& config,

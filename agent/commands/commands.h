@@ -15,9 +15,14 @@
 
 namespace cupel::agent {
 
-// Connects to the configured TPM. Errors of EsysTpm::Open, and of reading the
-// endorsement password's file.
+// Connects to the configured TPM, to look at it. Errors of EsysTpm::Open, and
+// of reading the endorsement password's file.
 absl::StatusOr<std::unique_ptr<Tpm>> OpenTpm(const config::AgentConfig& config);
+
+// The same, to use the machine's keys: what a process of this agent that was
+// killed has left in the TPM is removed. The state folder must be there.
+absl::StatusOr<std::unique_ptr<Tpm>> OpenTpmForKeys(
+    const config::AgentConfig& config);
 
 // Makes the state folder (0700) if it is not there.
 absl::Status MakeStateFolder(const config::AgentConfig& config);
@@ -38,11 +43,18 @@ absl::StatusOr<std::vector<std::vector<uint8_t>>> LoadEkCertificates(
 // Each returns the process's exit code: 0, it is as it should be; 1, it is not;
 // errors (could not be decided) are statuses.
 //
-// Prints the agent's id, the EK's fingerprint and certificate.
-absl::StatusOr<int> ShowIdentity(const config::AgentConfig& config);
+// `json` chooses JSON instead of text.
+//
+// Prints the agent's id, the Names of its keys, the EK's fingerprint and
+// certificate. 1: there is no certificate, so that it can't enrol.
+absl::StatusOr<int> ShowIdentity(const config::AgentConfig& config, bool json);
 // Replays the local list against the local PCRs, each bank that the TPM has
-// allocated. A bank that can't be compared is an error, never a pass.
-absl::StatusOr<int> SelfTest(const config::AgentConfig& config);
+// allocated (CompareListWithPcrs). 2: a bank could not be compared, which is
+// never a pass.
+absl::StatusOr<int> SelfTest(const config::AgentConfig& config, bool json);
+// Makes the doctor's checks (Examine) and prints what they found, as text or
+// JSON. 2: nothing failed, but something could not be checked.
+absl::StatusOr<int> RunDoctor(const config::AgentConfig& config, bool json);
 // Measures what `command` executes into the configured list and the TPM's PCR
 // 10, then runs it; the exit code is the command's.
 absl::StatusOr<int> EmulateIma(const config::AgentConfig& config,

@@ -21,6 +21,7 @@
 #include "common/ima/template.h"
 #include "common/tpm/pcr_selection.h"
 #include "common/util/bytes.h"
+#include "common/util/errno_status.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
 #include "common/util/status_context.h"
@@ -34,23 +35,6 @@ using ::cupel::crypto::HashAlgorithm;
 using ::cupel::ima::kImaPcr;
 
 constexpr char kTemplate[] = "ima-ng";
-
-absl::Status ErrnoStatus(int error, const std::string& path) {
-  const std::string message =
-      absl::StrCat(EscapeForDisplay(path), ": ", std::strerror(error));
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return absl::NotFoundError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-    case ENOEXEC:
-      return absl::PermissionDeniedError(message);
-    default:
-      return absl::UnavailableError(message);
-  }
-}
 
 // flock's lock on a descriptor, held as long as this.
 class FileLock {

@@ -27,7 +27,8 @@ absl::StatusOr<EnrollmentClient> EnrollmentClient::Create(
 }
 
 absl::StatusOr<EnrollmentClient::Begun> EnrollmentClient::Begin(
-    const tpm::BeginEnrollment& request, absl::Duration timeout) const {
+    const tpm::BeginEnrollment& request, absl::Duration timeout,
+    const std::stop_token& stop) const {
   v1::BeginEnrollmentRequest message;
   message.set_agent_id(Bytes(request.agent_id));
   for (const auto& certificate : request.ek_certificates) {
@@ -40,6 +41,7 @@ absl::StatusOr<EnrollmentClient::Begun> EnrollmentClient::Begin(
 
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::BeginEnrollmentReply reply;
   CUPEL_RETURN_IF_ERROR(FromGrpcStatus(
       v1::Enrollment::NewStub(channel_)->Begin(&context, message, &reply),
@@ -55,12 +57,14 @@ absl::StatusOr<EnrollmentClient::Begun> EnrollmentClient::Begin(
 }
 
 absl::StatusOr<std::string> EnrollmentClient::Complete(
-    const tpm::CompleteEnrollment& request, absl::Duration timeout) const {
+    const tpm::CompleteEnrollment& request, absl::Duration timeout,
+    const std::stop_token& stop) const {
   v1::CompleteEnrollmentRequest message;
   message.set_cookie(Bytes(request.cookie));
   message.set_proof(Bytes(request.proof));
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   v1::CompleteEnrollmentReply reply;
   CUPEL_RETURN_IF_ERROR(FromGrpcStatus(
       v1::Enrollment::NewStub(channel_)->Complete(&context, message, &reply),

@@ -4,6 +4,7 @@
 #include <grpcpp/channel.h>
 
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,12 +31,15 @@ class EnrollmentClient {
   static absl::StatusOr<EnrollmentClient> Create(const std::string& address,
                                                  const ChannelOptions& options);
 
+  // Both give up after `timeout`, and with kCancelled once `stop` asks for it.
   absl::StatusOr<Begun> Begin(const tpm::BeginEnrollment& request,
-                              absl::Duration timeout) const;
+                              absl::Duration timeout,
+                              const std::stop_token& stop = {}) const;
 
   // The agent's state: "ENROLLED", or what it already was.
   absl::StatusOr<std::string> Complete(const tpm::CompleteEnrollment& request,
-                                       absl::Duration timeout) const;
+                                       absl::Duration timeout,
+                                       const std::stop_token& stop = {}) const;
 
  private:
   EnrollmentClient(std::string address, std::shared_ptr<grpc::Channel> channel)

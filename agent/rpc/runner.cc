@@ -4,9 +4,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <optional>
-#include <random>
+#include <stop_token>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -115,8 +116,15 @@ class QuoteThread {
         job = *std::move(job_);
         job_.reset();
       }
-      mailbox_.Put(
-          Quoted{job.id, quoter_.Quote(job.qualifying_data, job.selection)});
+      mailbox_.Put(Quoted{job.id, Make(job)});
+    }
+  }
+
+  absl::StatusOr<QuoteResult> Make(const QuoteJob& job) {
+    try {
+      return quoter_.Quote(job.qualifying_data, job.selection);
+    } catch (const std::exception& error) {
+      return absl::InternalError(EscapeForDisplay(error.what()));
     }
   }
 
@@ -177,27 +185,52 @@ class Runner::Impl {
         if (auto event = mailbox_.Take(attempt.at)) Handle(std::move(*event));
       }
       if (mailbox_.stopped()) return;
+      if (absl::Status status = EnsureEnrolled(attempt.address); !status.ok()) {
+        if (mailbox_.stopped()) return;
+        OnFailed(absl::StrCat("not enrolled at ", attempt.address),
+                 {.why = std::move(status), .retry_after = {}});
+        continue;
+      }
       const CloseStream end = RunStream(attempt.address, quotes);
       if (mailbox_.stopped()) return;
-      rotation_.OnFailed(Now(), end.retry_after);
-      Log(RunnerEvent::kWarning,
-          absl::StrCat(
-              "the stream to ", attempt.address, " has ended: ",
-              end.why.ok() ? "the verifier ended it" : end.why.ToString(),
-              "; the next attempt is due in ",
-              absl::FormatDuration(absl::Trunc(rotation_.Next(Now()).at - Now(),
-                                               absl::Milliseconds(1)))));
+      if (end.refused && Now() - enrolled_at_ >= options_.enroll_again_after) {
+        enrolled_ = false;
+      }
+      OnFailed(absl::StrCat("the stream to ", attempt.address, " has ended"),
+               end);
     }
   }
 
-  void Stop() { mailbox_.Stop(); }
+  void Stop() {
+    stop_.request_stop();
+    mailbox_.Stop();
+  }
 
  private:
+  absl::Status EnsureEnrolled(const std::string& address) {
+    if (enrolled_ || !options_.enroll) return absl::OkStatus();
+    CUPEL_RETURN_IF_ERROR(options_.enroll(address, stop_.get_token()));
+    enrolled_ = true;
+    enrolled_at_ = Now();
+    return absl::OkStatus();
+  }
+
+  void OnFailed(absl::string_view what, const CloseStream& end) {
+    rotation_.OnFailed(Now(), end.retry_after);
+    Log(RunnerEvent::kWarning,
+        absl::StrCat(
+            what, ": ",
+            end.why.ok() ? "the verifier ended it" : end.why.ToString(),
+            "; the next attempt is due in ",
+            absl::FormatDuration(absl::Trunc(rotation_.Next(Now()).at - Now(),
+                                             absl::Milliseconds(1)))));
+  }
+
   // Drives one stream to its end.
   CloseStream RunStream(const std::string& address, QuoteThread& quotes) {
     StreamEvents events(mailbox_);
     auto client = AttestationClient::Open(address, options_.channel, events);
-    if (!client.ok()) return {client.status(), {}};
+    if (!client.ok()) return {.why = client.status(), .retry_after = {}};
     closed_.reset();
     attester_.OnConnected(Now());
     absl::Time poll_at = Now() + options_.poll_interval;
@@ -247,7 +280,8 @@ class Runner::Impl {
       }
       attester_.OnQuoted(Now(), quoted->id, std::move(quoted->result));
     } else {
-      closed_ = CloseStream{std::get<Closed>(event).status, {}};
+      closed_ =
+          CloseStream{.why = std::get<Closed>(event).status, .retry_after = {}};
     }
   }
 
@@ -268,19 +302,20 @@ class Runner::Impl {
   Quoter& quoter_;
   Attester attester_;
   Mailbox mailbox_;
+  std::stop_source stop_;
   std::optional<CloseStream> closed_;  // how the stream ended
   std::string last_verdict_;
+  bool enrolled_ = false;
+  absl::Time enrolled_at_;
 };
 
 absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options,
                                                        Quoter& quoter,
                                                        ListSource& list) {
-  auto engine = std::make_shared<std::mt19937_64>(std::random_device{}());
   CUPEL_ASSIGN_OR_RETURN(
       AddressRotation rotation,
-      AddressRotation::Create(options.verifiers, options.rotation, [engine] {
-        return std::uniform_real_distribution<double>(0, 1)(*engine);
-      }));
+      AddressRotation::Create(options.verifiers, options.rotation,
+                              AddressRotation::MakeRandom()));
   for (const std::string& address : options.verifiers) {
     CUPEL_RETURN_IF_ERROR(
         MakeVerifierChannel(address, options.channel).status());

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,15 @@ struct RunnerOptions {
   RotationOptions rotation{};
   // How often the list's count is looked at while a stream is open.
   absl::Duration poll_interval = absl::Milliseconds(50);
+  // Enrols this machine at the verifier `address`; called by the thread that is
+  // in Run(), and may block until it is asked to stop. Before the first stream,
+  // and again after a verifier has refused one, since an operator may have
+  // deleted the machine. Empty: it is enrolled.
+  std::function<absl::Status(const std::string& address,
+                             const std::stop_token& stop)>
+      enroll{};
+  // ... but no sooner after the last time than this.
+  absl::Duration enroll_again_after = absl::Minutes(5);
   // Called by the thread that is in Run(). The text is fit for a terminal.
   std::function<void(RunnerEvent, absl::string_view)> log{};
 };

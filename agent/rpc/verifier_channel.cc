@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/pemerr.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -77,6 +78,12 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeVerifierChannel(
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, ms(options.keepalive));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
                    ms(options.keepalive_timeout));
+  // What gRPC has for the timeout of an attempt: the larger of this and its own
+  // back-off, which never comes to a second attempt on our channels.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+                   ms(options.connect_timeout));
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+                   std::min(ms(options.connect_timeout), 1000));
   // Else gRPC stops asking after two pings without data in between.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Attempts are the attester's to make, and a service's configuration is

@@ -24,6 +24,8 @@ struct ChannelOptions {
   // must come within the timeout. Not more often than the verifier allows.
   absl::Duration keepalive = absl::Seconds(30);
   absl::Duration keepalive_timeout = absl::Seconds(10);
+  // How long TCP and TLS may take to connect.
+  absl::Duration connect_timeout = absl::Seconds(10);
 };
 
 // A channel of its own to `address` ("host:port"): TLS, checked against

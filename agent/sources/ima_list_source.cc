@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/util/errno_status.h"
 #include "common/util/escape.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
@@ -20,25 +20,22 @@
 namespace cupel::agent {
 namespace {
 
-absl::Status ErrnoStatus(const std::string& path) {
-  const int error = errno;
-  const std::string message =
-      absl::StrCat(EscapeForDisplay(path), ": ", std::strerror(error));
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
+// Of a system call that has just failed, with the cure.
+absl::Status ListStatus(const std::string& path) {
+  const absl::Status status = ErrnoStatus(errno, path);
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
       return absl::NotFoundError(absl::StrCat(
-          message,
+          status.message(),
           "; is securityfs mounted (mount -t securityfs securityfs "
           "/sys/kernel/security), and has the kernel CONFIG_IMA?"));
-    case EACCES:
-    case EPERM:
+    case absl::StatusCode::kPermissionDenied:
       return absl::PermissionDeniedError(
-          absl::StrCat(message,
+          absl::StrCat(status.message(),
                        "; reading the list needs root or "
                        "CAP_DAC_READ_SEARCH"));
     default:
-      return absl::UnavailableError(message);
+      return status;
   }
 }
 
@@ -52,7 +49,7 @@ absl::Status ReadAt(int fd, uint64_t offset, size_t size,
                             static_cast<off_t>(offset + got));
     if (n < 0) {
       if (errno == EINTR) continue;
-      return ErrnoStatus(path);
+      return ListStatus(path);
     }
     if (n == 0) break;
     got += static_cast<size_t>(n);
@@ -82,12 +79,12 @@ absl::StatusOr<std::unique_ptr<ImaListSource>> ImaListSource::Open(
     const std::string& list_path, const std::string& count_path,
     const ima::ListOptions& options) {
   const int list = open(list_path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (list < 0) return ErrnoStatus(list_path);
+  if (list < 0) return ListStatus(list_path);
   int count = -1;
   if (!count_path.empty()) {
     count = open(count_path.c_str(), O_RDONLY | O_CLOEXEC);
     if (count < 0) {
-      const absl::Status status = ErrnoStatus(count_path);
+      const absl::Status status = ListStatus(count_path);
       close(list);
       return status;
     }
@@ -112,25 +109,44 @@ absl::StatusOr<uint64_t> ImaListSource::EntryCount() {
   return count;
 }
 
+absl::Status ImaListSource::CountNewEntries() {
+  constexpr size_t kPiece = size_t{1} << 16;
+  std::vector<uint8_t> piece;
+  const auto nothing = [](std::span<const ima::Entry>) {
+    return absl::OkStatus();
+  };
+  while (true) {
+    CUPEL_RETURN_IF_ERROR(
+        ReadAt(list_, counted_offset_, kPiece, list_path_, piece));
+    if (piece.empty()) return absl::OkStatus();
+    const absl::Status status = counter_.Feed(piece, nothing);
+    if (!status.ok()) return WithContext(status, EscapeForDisplay(list_path_));
+    counted_offset_ += piece.size();
+  }
+}
+
 absl::StatusOr<uint64_t> ImaListSource::CountEntries() {
   struct stat info = {};
-  if (fstat(list_, &info) != 0) return ErrnoStatus(list_path_);
-  if (S_ISREG(info.st_mode) && info.st_size >= 0 &&
-      static_cast<uint64_t>(info.st_size) < counted_offset_) {
+  if (fstat(list_, &info) != 0) return ListStatus(list_path_);
+  if (S_ISREG(info.st_mode) && info.st_size >= 0) {
+    const auto size = static_cast<uint64_t>(info.st_size);
+    if (size == counted_offset_) return counter_.entry_count();
+    if (size < counted_offset_) {
+      counter_ = ima::ListParser(options_);
+      counted_offset_ = 0;
+    }
+  }
+  absl::Status status = CountNewEntries();
+  // A list that was replaced, and has grown beyond the old one since, makes no
+  // sense from its middle on. One that makes none from its start on is asked
+  // again the next time.
+  for (const bool again : {true, false}) {
+    if (status.ok()) break;
     counter_ = ima::ListParser(options_);
     counted_offset_ = 0;
+    if (again) status = CountNewEntries();
   }
-  const auto walk = [&] {
-    ListPosition end;
-    return Walk(counter_, counted_offset_, UINT64_MAX, end);
-  };
-  if (!walk().ok()) {
-    // A list that was replaced, and has grown beyond the old one since, makes
-    // no sense from its middle on.
-    counter_ = ima::ListParser(options_);
-    counted_offset_ = 0;
-    CUPEL_RETURN_IF_ERROR(walk());
-  }
+  if (!status.ok()) return status;
   return counter_.entry_count();
 }
 
@@ -141,48 +157,6 @@ absl::StatusOr<std::vector<uint8_t>> ImaListSource::ReadFrom(
                                std::min(max_size, kMaxPieceSize), list_path_,
                                piece));
   return piece;
-}
-
-// Feeds `parser` from `offset` on, to the list's end or until it has passed the
-// first record after which there are `until_entry` entries; `position` is
-// behind that record then.
-absl::Status ImaListSource::Walk(ima::ListParser& parser, uint64_t& offset,
-                                 uint64_t until_entry, ListPosition& position) {
-  constexpr size_t kPiece = size_t{1} << 16;
-  std::vector<uint8_t> piece;
-  const auto sink = [&](std::span<const ima::Entry> entries) {
-    for (const ima::Entry& entry : entries) {
-      if (position.entry_count >= until_entry) break;
-      position = {entry.index + 1, entry.offset + entry.record_size};
-    }
-    return absl::OkStatus();
-  };
-  while (position.entry_count < until_entry) {
-    CUPEL_RETURN_IF_ERROR(ReadAt(list_, offset, kPiece, list_path_, piece));
-    if (piece.empty()) break;
-    const absl::Status status = parser.Feed(piece, sink);
-    if (!status.ok()) return WithContext(status, EscapeForDisplay(list_path_));
-    offset += piece.size();
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<ListPosition> ImaListSource::PositionOf(uint64_t entry_count) {
-  if (entry_count < last_position_.entry_count) last_position_ = {};
-  ListPosition position = last_position_;
-  ima::ListOptions options = options_;
-  options.first_index = position.entry_count;
-  options.first_offset = position.byte_offset;
-  ima::ListParser parser(options);
-  uint64_t offset = position.byte_offset;
-  CUPEL_RETURN_IF_ERROR(Walk(parser, offset, entry_count, position));
-  if (position.entry_count != entry_count) {
-    return absl::OutOfRangeError(
-        absl::StrCat(EscapeForDisplay(list_path_), ": entry ", entry_count,
-                     " asked for, there are ", position.entry_count));
-  }
-  last_position_ = position;
-  return position;
 }
 
 }  // namespace cupel::agent

@@ -9,16 +9,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "agent/attester/list_source.h"
 #include "common/ima/list_parser.h"
 
 namespace cupel::agent {
-
-// A place in the list between two entries.
-struct ListPosition {
-  uint64_t entry_count = 0;  // before it
-  uint64_t byte_offset = 0;
-  friend bool operator==(const ListPosition&, const ListPosition&) = default;
-};
 
 // The machine's measurement list, read as it grows. Not thread-safe.
 //
@@ -28,7 +22,7 @@ struct ListPosition {
 // its own, which costs microseconds (Linux security/integrity/ima/ima_fs.c).
 //
 // No part of the list is kept: memory is bounded by one piece.
-class ImaListSource {
+class ImaListSource : public ListSource {
  public:
   // The most that ReadFrom returns at once.
   static constexpr size_t kMaxPieceSize = size_t{1} << 20;
@@ -42,34 +36,28 @@ class ImaListSource {
   static absl::StatusOr<std::unique_ptr<ImaListSource>> Open(
       const std::string& list_path, const std::string& count_path,
       const ima::ListOptions& options = {});
-  ~ImaListSource();
+  ~ImaListSource() override;
   ImaListSource(const ImaListSource&) = delete;
   ImaListSource& operator=(const ImaListSource&) = delete;
 
   // How many entries there are now. kInvalidArgument if the count file holds no
   // number, or a list that has to be counted is malformed; kUnavailable on an
   // I/O error. A list that was replaced by a shorter one is counted anew.
-  absl::StatusOr<uint64_t> EntryCount();
+  absl::StatusOr<uint64_t> EntryCount() override;
 
   // The bytes from `byte_offset` on: at most `max_size` and at most
   // kMaxPieceSize, fewer only where the list ends; none at its end and beyond
   // it. Cheap where the last call ended; from anywhere else the kernel walks
   // the list from its head. kUnavailable on an I/O error.
   absl::StatusOr<std::vector<uint8_t>> ReadFrom(uint64_t byte_offset,
-                                                size_t max_size);
-
-  // The position before entry `entry_count`, found by reading the list, and
-  // quickly if it is not before the one asked for last. kOutOfRange if there
-  // are fewer entries; errors as EntryCount's.
-  absl::StatusOr<ListPosition> PositionOf(uint64_t entry_count);
+                                                size_t max_size) override;
 
  private:
   ImaListSource(std::string list_path, std::string count_path,
                 const ima::ListOptions& options, int list, int count);
 
-  absl::Status Walk(ima::ListParser& parser, uint64_t& offset,
-                    uint64_t until_entry, ListPosition& position);
   absl::StatusOr<uint64_t> CountEntries();
+  absl::Status CountNewEntries();
 
   const std::string list_path_;
   const std::string count_path_;
@@ -80,7 +68,6 @@ class ImaListSource {
   // within a record.
   ima::ListParser counter_;
   uint64_t counted_offset_ = 0;
-  ListPosition last_position_;
 };
 
 }  // namespace cupel::agent

@@ -11,9 +11,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "agent/tpm/der.h"
 #include "agent/tpm/esys_context.h"
+#include "agent/tpm/esys_handles.h"
 #include "agent/tpm/esys_marshal.h"
+#include "agent/tpm/leftovers.h"
+#include "common/crypto/certificate.h"
 #include "common/crypto/pcr.h"
 #include "common/tpm/attest.h"
 #include "common/tpm/constants.h"
@@ -64,104 +66,73 @@ absl::StatusOr<PublicArea> FromPublic(const TPM2B_PUBLIC& sized) {
   return tpm::ParsePublicArea(bytes);
 }
 
-absl::StatusOr<EsysPtr<TPMS_CAPABILITY_DATA>> GetCapability(
-    EsysContext& context, TPM2_CAP capability, uint32_t property,
-    uint32_t count) {
-  EsysPtr<TPMS_CAPABILITY_DATA> data;
-  CUPEL_RETURN_IF_ERROR(context.Call("TPM2_GetCapability", [&] {
-    TPMI_YES_NO more = TPM2_NO;
-    return Esys_GetCapability(context.get(), ESYS_TR_NONE, ESYS_TR_NONE,
-                              ESYS_TR_NONE, capability, property, count, &more,
-                              Out(data));
-  }));
-  return data;
-}
-
-// The handles that exist, from `first` on in its range. A PC client TPM has far
-// fewer than one answer holds.
-absl::StatusOr<std::vector<TPM2_HANDLE>> ListHandles(EsysContext& context,
-                                                     TPM2_HANDLE first) {
+// The banks that have PCRs, in the TPM's order.
+absl::StatusOr<std::vector<TPM2_ALG_ID>> AllocatedBankIds(
+    EsysContext& context) {
   CUPEL_ASSIGN_OR_RETURN(
       const auto data,
-      GetCapability(context, TPM2_CAP_HANDLES, first, TPM2_MAX_CAP_HANDLES));
-  const TPML_HANDLE& handles = data->data.handles;
-  return std::vector<TPM2_HANDLE>(handles.handle,
-                                  handles.handle + handles.count);
+      GetCapability(context, TPM2_CAP_PCRS, 0, TPM2_MAX_CAP_BUFFER));
+  std::vector<TPM2_ALG_ID> ids;
+  const TPML_PCR_SELECTION& pcrs = data->data.assignedPCR;
+  for (const TPMS_PCR_SELECTION& bank :
+       std::span(pcrs.pcrSelections, pcrs.count)) {
+    if (!IsZero({bank.pcrSelect, bank.sizeofSelect})) ids.push_back(bank.hash);
+  }
+  return ids;
 }
 
-// A handle of ESYS for an object or index that the TPM has; closed, not
-// flushed, with this.
-class ForeignHandle {
- public:
-  static absl::StatusOr<ForeignHandle> Open(EsysContext& context,
-                                            TPM2_HANDLE handle) {
-    ESYS_TR opened = ESYS_TR_NONE;
-    CUPEL_RETURN_IF_ERROR(context.Call(
-        absl::StrCat("looking at handle 0x", absl::Hex(handle)), [&] {
-          return Esys_TR_FromTPMPublic(context.get(), handle, ESYS_TR_NONE,
-                                       ESYS_TR_NONE, ESYS_TR_NONE, &opened);
-        }));
-    return ForeignHandle(context, opened);
+// One of TPM2_PT_...; kNotFound if this TPM does not have it.
+absl::StatusOr<uint32_t> ReadProperty(EsysContext& context, TPM2_PT property) {
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto data,
+      GetCapability(context, TPM2_CAP_TPM_PROPERTIES, property, 1));
+  const TPML_TAGGED_TPM_PROPERTY& found = data->data.tpmProperties;
+  if (found.count != 1 || found.tpmProperty[0].property != property) {
+    return absl::NotFoundError(absl::StrCat(
+        "TPM2_GetCapability: no property 0x", absl::Hex(property)));
   }
-  ForeignHandle(ForeignHandle&& other) noexcept
-      : context_(other.context_),
-        handle_(std::exchange(other.handle_, ESYS_TR_NONE)) {}
-  ForeignHandle(const ForeignHandle&) = delete;
-  ForeignHandle& operator=(const ForeignHandle&) = delete;
-  ForeignHandle& operator=(ForeignHandle&&) = delete;
-  ~ForeignHandle() {
-    if (handle_ != ESYS_TR_NONE) Esys_TR_Close(context_->get(), &handle_);
+  return found.tpmProperty[0].value;
+}
+
+absl::StatusOr<TpmState> ReadTpmState(EsysContext& context) {
+  TpmState state;
+  CUPEL_ASSIGN_OR_RETURN(state.clock, ReadClockInfo(context));
+  CUPEL_ASSIGN_OR_RETURN(const uint32_t maker,
+                         ReadProperty(context, TPM2_PT_MANUFACTURER));
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    const auto c = static_cast<char>(maker >> shift & 0xff);
+    if (c != '\0') state.manufacturer += c;
   }
-
-  ESYS_TR get() const { return handle_; }
-  // Whoever has the result flushes it.
-  ESYS_TR Release() { return std::exchange(handle_, ESYS_TR_NONE); }
-
- private:
-  ForeignHandle(EsysContext& context, ESYS_TR handle)
-      : context_(&context), handle_(handle) {}
-
-  EsysContext* context_;
-  ESYS_TR handle_;
-};
-
-// Flushes the transient objects with one of these Names.
-absl::Status FlushNamed(EsysContext& context,
-                        std::initializer_list<std::span<const uint8_t>> names) {
-  CUPEL_ASSIGN_OR_RETURN(const auto handles,
-                         ListHandles(context, TPM2_TRANSIENT_FIRST));
-  for (const TPM2_HANDLE handle : handles) {
-    auto object = ForeignHandle::Open(context, handle);
-    if (!object.ok()) {
-      if (context.broken()) return object.status();
-      continue;  // somebody else's, and gone by now
-    }
-    EsysPtr<TPM2B_NAME> name;
-    CUPEL_RETURN_IF_ERROR(context.Call("the Name of an object", [&] {
-      return Esys_TR_GetName(context.get(), object->get(), Out(name));
-    }));
-    const std::span<const uint8_t> found(name->name, name->size);
-    if (std::ranges::any_of(names, [&](std::span<const uint8_t> own) {
-          return std::ranges::equal(own, found);
-        })) {
-      CUPEL_RETURN_IF_ERROR(ScopedHandle(context, object->Release()).Flush());
+  CUPEL_ASSIGN_OR_RETURN(const uint32_t permanent,
+                         ReadProperty(context, TPM2_PT_PERMANENT));
+  state.is_locked_out = (permanent & TPMA_PERMANENT_INLOCKOUT) != 0;
+  CUPEL_ASSIGN_OR_RETURN(const uint32_t startup,
+                         ReadProperty(context, TPM2_PT_STARTUP_CLEAR));
+  state.has_endorsement = (startup & TPMA_STARTUP_CLEAR_EHENABLE) != 0;
+  CUPEL_ASSIGN_OR_RETURN(state.free_object_count,
+                         ReadProperty(context, TPM2_PT_HR_TRANSIENT_AVAIL));
+  CUPEL_ASSIGN_OR_RETURN(state.free_session_count,
+                         ReadProperty(context, TPM2_PT_HR_LOADED_AVAIL));
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<TPM2_ALG_ID> ids,
+                         AllocatedBankIds(context));
+  for (const TPM2_ALG_ID id : ids) {
+    if (!tpm::HashFromAlgId(static_cast<tpm::AlgId>(id)).has_value()) {
+      state.unnamed_banks.push_back(id);
     }
   }
-  return absl::OkStatus();
+  return state;
 }
 
 absl::StatusOr<std::vector<uint8_t>> ReadNv(EsysContext& context,
                                             TPM2_HANDLE handle) {
   // What a TPM reads at once is asked of it; every one reads this much.
   uint16_t chunk = 256;
-  CUPEL_ASSIGN_OR_RETURN(const auto property,
-                         GetCapability(context, TPM2_CAP_TPM_PROPERTIES,
-                                       TPM2_PT_NV_BUFFER_MAX, 1));
-  const TPML_TAGGED_TPM_PROPERTY& found = property->data.tpmProperties;
-  if (found.count == 1 &&
-      found.tpmProperty[0].property == TPM2_PT_NV_BUFFER_MAX) {
-    chunk = static_cast<uint16_t>(std::clamp<uint32_t>(
-        found.tpmProperty[0].value, 1, TPM2_MAX_NV_BUFFER_SIZE));
+  const auto property = ReadProperty(context, TPM2_PT_NV_BUFFER_MAX);
+  if (property.ok()) {
+    chunk = static_cast<uint16_t>(
+        std::clamp<uint32_t>(*property, 1, TPM2_MAX_NV_BUFFER_SIZE));
+  } else if (property.status().code() != absl::StatusCode::kNotFound) {
+    return property.status();
   }
   CUPEL_ASSIGN_OR_RETURN(const ForeignHandle index,
                          ForeignHandle::Open(context, handle));
@@ -227,21 +198,35 @@ absl::StatusOr<LoadedEk> CreateEk(EsysContext& context,
 // password too, which is empty (TCG EK Credential Profile, B.3 and B.4).
 class EkAuthorization {
  public:
+  // `note`, unless it is null, has the session in it as long as that is there.
   static absl::StatusOr<EkAuthorization> Create(EsysContext& context,
-                                                const PublicArea& ek) {
+                                                const PublicArea& ek,
+                                                SessionNote* note) {
     if ((ek.attributes & tpm::kAttrUserWithAuth) != 0) return EkAuthorization();
     const TPMT_SYM_DEF symmetric = {
         .algorithm = TPM2_ALG_NULL, .keyBits = {}, .mode = {}};
     const auto hash = static_cast<TPMI_ALG_HASH>(
         tpm::AlgIdFromHash(ek.name_algorithm).value_or(tpm::AlgId::kSha256));
+    if (note != nullptr) {
+      CUPEL_RETURN_IF_ERROR(note->Expect(context));
+    }
     ESYS_TR session = ESYS_TR_NONE;
-    CUPEL_RETURN_IF_ERROR(context.Call("TPM2_StartAuthSession", [&] {
+    const absl::Status status = context.Call("TPM2_StartAuthSession", [&] {
       return Esys_StartAuthSession(
           context.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
           ESYS_TR_NONE, nullptr, TPM2_SE_POLICY, &symmetric, hash, &session);
-    }));
+    });
+    if (!status.ok()) {
+      // The TPM has opened none, unless its answer got lost.
+      if (note != nullptr && !context.broken()) note->Clear();
+      return status;
+    }
     EkAuthorization authorization;
     authorization.session_ = ScopedHandle(context, session);
+    if (note != nullptr) {
+      authorization.note_ = note;
+      CUPEL_RETURN_IF_ERROR(note->Write(context, session));
+    }
     // Else the TPM ends it after its use, and ESYS still knows it.
     CUPEL_RETURN_IF_ERROR(context.Call("the session's attributes", [&] {
       return Esys_TRSess_SetAttributes(context.get(), session,
@@ -258,6 +243,18 @@ class EkAuthorization {
     return authorization;
   }
 
+  EkAuthorization(EkAuthorization&& other) noexcept
+      : session_(std::move(other.session_)),
+        note_(std::exchange(other.note_, nullptr)) {}
+  EkAuthorization(const EkAuthorization&) = delete;
+  EkAuthorization& operator=(const EkAuthorization&) = delete;
+  EkAuthorization& operator=(EkAuthorization&&) = delete;
+  ~EkAuthorization() {
+    const absl::Status status = session_.Flush();
+    // A session that could not be flushed is by the next context.
+    if (note_ != nullptr && status.ok()) note_->Clear();
+  }
+
   ESYS_TR get() const {
     return session_.get() == ESYS_TR_NONE ? ESYS_TR_PASSWORD : session_.get();
   }
@@ -266,6 +263,7 @@ class EkAuthorization {
   EkAuthorization() = default;
 
   ScopedHandle session_;
+  SessionNote* note_ = nullptr;
 };
 
 PublicArea AkTemplate(AkKind kind) {
@@ -290,11 +288,14 @@ PublicArea AkTemplate(AkKind kind) {
   return area;
 }
 
-absl::StatusOr<AkBlobs> MakeAk(EsysContext& context,
+absl::StatusOr<AkBlobs> MakeAk(EsysContext& context, SessionNote* note,
                                tpm::EkTemplate ek_template, AkKind kind) {
+  // Nobody has used the EK's Name yet, so that UseAk can't have removed what a
+  // process that was killed here has left.
+  CUPEL_RETURN_IF_ERROR(FlushEks(context, ek_template));
   CUPEL_ASSIGN_OR_RETURN(const LoadedEk ek, CreateEk(context, ek_template));
   CUPEL_ASSIGN_OR_RETURN(const EkAuthorization authorization,
-                         EkAuthorization::Create(context, ek.area));
+                         EkAuthorization::Create(context, ek.area, note));
   CUPEL_ASSIGN_OR_RETURN(const TPM2B_PUBLIC wanted, ToPublic(AkTemplate(kind)));
   const TPM2B_SENSITIVE_CREATE sensitive = {};
   const TPM2B_DATA outside = {};
@@ -328,8 +329,8 @@ absl::Status NotThisTpms(absl::string_view why) {
       "): it was made with another TPM, or before this one was cleared"));
 }
 
-absl::StatusOr<ScopedHandle> LoadAk(EsysContext& context, const LoadedEk& ek,
-                                    const AkBlobs& blobs) {
+absl::StatusOr<ScopedHandle> LoadAk(EsysContext& context, SessionNote* note,
+                                    const LoadedEk& ek, const AkBlobs& blobs) {
   if (ek.area.Name() != blobs.ek_name) return NotThisTpms("another EK Name");
   CUPEL_ASSIGN_OR_RETURN(
       const TPM2B_PUBLIC public_part,
@@ -341,7 +342,7 @@ absl::StatusOr<ScopedHandle> LoadAk(EsysContext& context, const LoadedEk& ek,
                                Tss2_MU_TPM2B_PRIVATE_Unmarshal,
                                "AK's private part"));
   CUPEL_ASSIGN_OR_RETURN(const EkAuthorization authorization,
-                         EkAuthorization::Create(context, ek.area));
+                         EkAuthorization::Create(context, ek.area, note));
   ESYS_TR handle = ESYS_TR_NONE;
   const absl::Status status = context.Call("TPM2_Load of the AK", [&] {
     return Esys_Load(context.get(), ek.handle.get(), authorization.get(),
@@ -474,7 +475,8 @@ absl::StatusOr<Quote> TakeQuote(EsysContext& context, ESYS_TR ak,
 
 class EsysTpmImpl : public EsysTpm {
  public:
-  explicit EsysTpmImpl(EsysOptions options) : options_(std::move(options)) {}
+  EsysTpmImpl(EsysOptions options, std::unique_ptr<SessionNote> note)
+      : options_(std::move(options)), note_(std::move(note)) {}
 
   absl::Status Connect() {
     return Run([](EsysContext&) { return absl::OkStatus(); });
@@ -483,22 +485,19 @@ class EsysTpmImpl : public EsysTpm {
   absl::StatusOr<std::vector<HashAlgorithm>> AllocatedBanks() override {
     return Run([&](EsysContext& context)
                    -> absl::StatusOr<std::vector<HashAlgorithm>> {
-      CUPEL_ASSIGN_OR_RETURN(
-          const auto data,
-          GetCapability(context, TPM2_CAP_PCRS, 0, TPM2_MAX_CAP_BUFFER));
+      CUPEL_ASSIGN_OR_RETURN(const std::vector<TPM2_ALG_ID> ids,
+                             AllocatedBankIds(context));
       std::vector<HashAlgorithm> banks;
-      const TPML_PCR_SELECTION& pcrs = data->data.assignedPCR;
-      for (const TPMS_PCR_SELECTION& bank :
-           std::span(pcrs.pcrSelections, pcrs.count)) {
-        const auto algorithm =
-            tpm::HashFromAlgId(static_cast<tpm::AlgId>(bank.hash));
-        if (algorithm.has_value() &&
-            !IsZero({bank.pcrSelect, bank.sizeofSelect})) {
-          banks.push_back(*algorithm);
-        }
+      for (const TPM2_ALG_ID id : ids) {
+        const auto algorithm = tpm::HashFromAlgId(static_cast<tpm::AlgId>(id));
+        if (algorithm.has_value()) banks.push_back(*algorithm);
       }
       return banks;
     });
+  }
+
+  absl::StatusOr<TpmState> ReadState() override {
+    return Run([](EsysContext& context) { return ReadTpmState(context); });
   }
 
   absl::StatusOr<PcrValues> ReadPcrs(const PcrSelection& selection) override {
@@ -545,14 +544,17 @@ class EsysTpmImpl : public EsysTpm {
       for (const tpm::EkTemplate id : tpm::kEkTemplates) {
         const uint32_t index = tpm::EkCertificateNvIndex(id);
         if (std::ranges::find(indices, index) == indices.end()) continue;
-        auto der = ReadCertificate(context, index);
-        if (!der.ok()) {
-          return WithContext(
-              der.status(),
-              absl::StrCat("EK certificate ", tpm::EkTemplateName(id),
-                           " at NV index 0x", absl::Hex(index)));
+        const std::string name =
+            absl::StrCat("EK certificate ", tpm::EkTemplateName(id),
+                         " at NV index 0x", absl::Hex(index));
+        const auto content = ReadNv(context, index);
+        if (!content.ok()) return WithContext(content.status(), name);
+        const auto der = crypto::WithoutPadding(*content);
+        if (der.ok()) {
+          certificates.push_back({id, ToVector(*der)});
+        } else {
+          certificates.push_back({id, WithContext(der.status(), name)});
         }
-        certificates.push_back({id, *std::move(der)});
       }
       return certificates;
     });
@@ -569,7 +571,7 @@ class EsysTpmImpl : public EsysTpm {
   absl::StatusOr<AkBlobs> CreateAk(tpm::EkTemplate ek_template,
                                    AkKind kind) override {
     return Run([&](EsysContext& context) {
-      return MakeAk(context, ek_template, kind);
+      return MakeAk(context, note_.get(), ek_template, kind);
     });
   }
 
@@ -613,8 +615,9 @@ class EsysTpmImpl : public EsysTpm {
       CUPEL_ASSIGN_OR_RETURN(const ScopedHandle ak, AcquireAk(context));
       CUPEL_ASSIGN_OR_RETURN(const LoadedEk ek,
                              CreateEk(context, ak_->blobs.ek_template));
-      CUPEL_ASSIGN_OR_RETURN(const EkAuthorization authorization,
-                             EkAuthorization::Create(context, ek.area));
+      CUPEL_ASSIGN_OR_RETURN(
+          const EkAuthorization authorization,
+          EkAuthorization::Create(context, ek.area, note_.get()));
       EsysPtr<TPM2B_DIGEST> recovered;
       const absl::Status status = context.Call("TPM2_ActivateCredential", [&] {
         return Esys_ActivateCredential(
@@ -657,11 +660,35 @@ class EsysTpmImpl : public EsysTpm {
     std::optional<TPMS_CONTEXT> saved;
   };
 
+  // Keeps other processes with the same note from the TPM.
+  class NoteLock {
+   public:
+    explicit NoteLock(SessionNote* note) : note_(note) {
+      if (note_ != nullptr) note_->Lock();
+    }
+    NoteLock(const NoteLock&) = delete;
+    NoteLock& operator=(const NoteLock&) = delete;
+    ~NoteLock() {
+      if (note_ != nullptr) note_->Unlock();
+    }
+
+   private:
+    SessionNote* note_;
+  };
+
   // Runs `body` with a context that works, and drops it if it broke.
   template <typename Body>
   auto Run(Body body) -> decltype(body(std::declval<EsysContext&>())) {
     const std::lock_guard<std::mutex> lock(mutex_);
+    const NoteLock note_lock(note_.get());
     CUPEL_RETURN_IF_ERROR(EnsureOpen());
+    if (note_ != nullptr) {
+      const absl::Status status = note_->FlushNoted(*context_);
+      if (context_->broken()) {
+        context_.reset();
+        return status;
+      }
+    }
     auto result = body(*context_);
     if (context_->broken()) context_.reset();
     return result;
@@ -709,7 +736,8 @@ class EsysTpmImpl : public EsysTpm {
     }
     CUPEL_ASSIGN_OR_RETURN(LoadedEk ek,
                            CreateEk(context, ak_->blobs.ek_template));
-    CUPEL_ASSIGN_OR_RETURN(ScopedHandle ak, LoadAk(context, ek, ak_->blobs));
+    CUPEL_ASSIGN_OR_RETURN(ScopedHandle ak,
+                           LoadAk(context, note_.get(), ek, ak_->blobs));
     CUPEL_RETURN_IF_ERROR(ek.handle.Flush());
     EsysPtr<TPMS_CONTEXT> saved;
     CUPEL_RETURN_IF_ERROR(context.Call("TPM2_ContextSave", [&] {
@@ -719,14 +747,8 @@ class EsysTpmImpl : public EsysTpm {
     return ak;
   }
 
-  static absl::StatusOr<std::vector<uint8_t>> ReadCertificate(
-      EsysContext& context, uint32_t index) {
-    CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> content,
-                           ReadNv(context, index));
-    return CutToDer(content);
-  }
-
   const EsysOptions options_;
+  const std::unique_ptr<SessionNote> note_;
   std::mutex mutex_;
   std::unique_ptr<EsysContext> context_;
   std::optional<ActiveAk> ak_;
@@ -735,7 +757,11 @@ class EsysTpmImpl : public EsysTpm {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EsysTpm>> EsysTpm::Open(EsysOptions options) {
-  auto tpm = std::make_unique<EsysTpmImpl>(std::move(options));
+  std::unique_ptr<SessionNote> note;
+  if (!options.session_note_file.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(note, SessionNote::Open(options.session_note_file));
+  }
+  auto tpm = std::make_unique<EsysTpmImpl>(std::move(options), std::move(note));
   CUPEL_RETURN_IF_ERROR(tpm->Connect());
   return tpm;
 }

@@ -16,6 +16,10 @@ struct EsysOptions {
   std::string tcti = {};
   // The endorsement hierarchy's password; empty on nearly every machine.
   Secret endorsement_password = {};
+  // A file that the processes of one agent share, made if it is not there:
+  // they use the TPM one after another, and the next one removes the session
+  // that a killed one has left. Empty: none.
+  std::string session_note_file = {};
 };
 
 // A TPM through tpm2-tss.
@@ -23,16 +27,16 @@ struct EsysOptions {
 // No resource manager is assumed. Between two calls nothing of this object is
 // in the TPM: the AK waits outside as a saved context and is loaded for each
 // use. Within a call there are at most two transient objects, EK and AK, and
-// one session. A process that is killed within a call leaves them, and UseAk
-// removes them: objects whose Name is the AK's or its EK's, no others. (A
-// session has no Name. One that a killed process left stays until it is flushed
-// by hand or the machine reboots; the kernel's resource manager does better.)
+// one session. A process that is killed within a call leaves them. UseAk
+// removes objects whose Name is the AK's or its EK's, CreateAk those that are
+// the EK, and each call the session that the file of EsysOptions names; nothing
+// else is touched.
 //
 // After an I/O error the connection is made anew by the next call.
 class EsysTpm : public Tpm {
  public:
   // Connects once, so that a wrong configuration shows at the start. The
-  // errors are those of every call, see Tpm.
+  // errors are those of every call, see Tpm, and those of making the file.
   static absl::StatusOr<std::unique_ptr<EsysTpm>> Open(EsysOptions options);
 };
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <span>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "common/crypto/digest.h"
 #include "common/util/byte_reader.h"
 #include "common/util/bytes.h"
+#include "common/util/errno_status.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
 #include "common/util/status_context.h"
@@ -28,23 +28,6 @@ constexpr uint8_t kVersion = 1;
 constexpr size_t kMaxFileSize = size_t{1} << 16;
 constexpr size_t kMaxFieldSize = 4096;
 constexpr size_t kChecksumSize = 32;
-
-absl::Status ErrnoStatus(const std::string& path) {
-  const int error = errno;
-  const std::string message =
-      absl::StrCat(EscapeForDisplay(path), ": ", std::strerror(error));
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return absl::NotFoundError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    default:
-      return absl::UnavailableError(message);
-  }
-}
 
 class Descriptor {
  public:
@@ -122,11 +105,11 @@ absl::Status WriteAll(int fd, std::span<const uint8_t> bytes,
     const ssize_t written = write(fd, bytes.data(), bytes.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      return ErrnoStatus(path);
+      return ErrnoStatus(errno, path);
     }
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
-  if (fsync(fd) != 0) return ErrnoStatus(path);
+  if (fsync(fd) != 0) return ErrnoStatus(errno, path);
   return absl::OkStatus();
 }
 
@@ -180,11 +163,11 @@ absl::Status SaveAk(const std::string& path, const AkBlobs& ak) {
   {
     // Made with mode 0600.
     const Descriptor file(mkostemp(temporary.data(), O_CLOEXEC));
-    if (file.get() < 0) return ErrnoStatus(path);
+    if (file.get() < 0) return ErrnoStatus(errno, path);
     status = WriteAll(file.get(), bytes, path);
   }
   if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
-    status = ErrnoStatus(path);
+    status = ErrnoStatus(errno, path);
   }
   if (!status.ok()) {
     unlink(temporary.c_str());
@@ -196,7 +179,7 @@ absl::Status SaveAk(const std::string& path, const AkBlobs& ak) {
   const Descriptor directory(
       open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0 || fsync(directory.get()) != 0) {
-    return ErrnoStatus(folder);
+    return ErrnoStatus(errno, folder);
   }
   return absl::OkStatus();
 }
@@ -209,6 +192,18 @@ absl::StatusOr<AkBlobs> LoadAk(const std::string& path) {
     return AddCure(absl::DataLossError(ak.status().message()), path);
   }
   return ak;
+}
+
+absl::StatusOr<std::vector<uint8_t>> EkCertificateOf(
+    tpm::EkTemplate ek_template,
+    const std::vector<EkCertificate>& certificates) {
+  for (const EkCertificate& certificate : certificates) {
+    if (certificate.ek_template == ek_template) return certificate.der;
+  }
+  return absl::NotFoundError(absl::StrCat(
+      "the TPM has no certificate of its endorsement key (template ",
+      tpm::EkTemplateName(ek_template),
+      "); set ek_certificate_file to the one that its maker published"));
 }
 
 absl::StatusOr<Identity> PrepareIdentity(Tpm& tpm,
@@ -227,14 +222,12 @@ absl::StatusOr<Identity> PrepareIdentity(Tpm& tpm,
     identity.ek_template = ak->ek_template;
   } else if (options.ek_template.has_value()) {
     identity.ek_template = *options.ek_template;
-  } else if (!certificates.empty()) {
-    identity.ek_template = certificates.front().ek_template;
+  } else {
+    const auto good = std::ranges::find_if(
+        certificates, [](const EkCertificate& one) { return one.der.ok(); });
+    if (good != certificates.end()) identity.ek_template = good->ek_template;
   }
-  for (const EkCertificate& certificate : certificates) {
-    if (certificate.ek_template == identity.ek_template) {
-      identity.ek_certificate = certificate.der;
-    }
-  }
+  identity.ek_certificate = EkCertificateOf(identity.ek_template, certificates);
   if (identity.ak_is_new) {
     CUPEL_ASSIGN_OR_RETURN(ak,
                            tpm.CreateAk(identity.ek_template, options.ak_kind));

@@ -28,11 +28,17 @@ absl::Status SaveAk(const std::string& path, const AkBlobs& ak);
 // what SaveAk wrote; kPermissionDenied, kUnavailable as ReadFile.
 absl::StatusOr<AkBlobs> LoadAk(const std::string& path);
 
+// The certificate of that template among those that NV has. kNotFound, with the
+// cure, if there is none; what is wrong with it.
+absl::StatusOr<std::vector<uint8_t>> EkCertificateOf(
+    tpm::EkTemplate ek_template,
+    const std::vector<EkCertificate>& certificates);
+
 struct IdentityOptions {
   // The AK is kept here as "ak". Must exist.
   std::string state_folder = {};
   // nullopt: that of the AK that is kept; else the first of tpm::kEkTemplates
-  // that the TPM has a certificate of; else L-1.
+  // that the TPM has a well-formed certificate of; else L-1.
   std::optional<tpm::EkTemplate> ek_template = std::nullopt;
   AkKind ak_kind = AkKind::kEccP256;
 };
@@ -40,7 +46,9 @@ struct IdentityOptions {
 struct Identity {
   tpm::EkTemplate ek_template = tpm::EkTemplate::kL1;
   tpm::PublicArea ek;
-  std::vector<uint8_t> ek_certificate;  // DER; empty if NV has none
+  // DER, from NV; kNotFound, with the cure, if there is none, else what is
+  // wrong with it.
+  absl::StatusOr<std::vector<uint8_t>> ek_certificate;
   tpm::PublicArea ak;
   bool ak_is_new = false;
 };

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/crypto/digest.h"
+#include "common/tpm/attest.h"
 #include "common/tpm/ek_template.h"
 #include "common/tpm/make_credential.h"
 #include "common/tpm/pcr_selection.h"
@@ -20,7 +22,8 @@ namespace cupel::agent {
 
 struct EkCertificate {
   tpm::EkTemplate ek_template = tpm::EkTemplate::kL1;
-  std::vector<uint8_t> der;
+  // kInvalidArgument, with the NV index, where what is there is no DER.
+  absl::StatusOr<std::vector<uint8_t>> der;
 };
 
 enum class AkKind : uint8_t {
@@ -44,6 +47,19 @@ struct Quote {
   tpm::PcrValues values;           // those that its pcrDigest is over
 };
 
+// What a TPM says of itself, for people who look for what is wrong.
+struct TpmState {
+  std::string manufacturer;  // as the TPM has it: "IFX", "IBM"
+  tpm::ClockInfo clock;
+  bool is_locked_out = false;    // after wrong passwords or power cuts
+  bool has_endorsement = false;  // the endorsement hierarchy is enabled
+  // How many more fit in. A resource manager answers for its own.
+  uint32_t free_object_count = 0;
+  uint32_t free_session_count = 0;
+  // Banks with PCRs that AllocatedBanks() leaves out, by TPM_ALG_ID.
+  std::vector<uint16_t> unnamed_banks;
+};
+
 // Errors of every method: kUnavailable if the TPM can't be reached, is busy or
 // broke off (worth another try, which connects anew), kPermissionDenied,
 // kResourceExhausted where the TPM has no room for another object or session,
@@ -62,6 +78,8 @@ class Tpm {
   virtual absl::StatusOr<std::vector<crypto::HashAlgorithm>>
   AllocatedBanks() = 0;
 
+  virtual absl::StatusOr<TpmState> ReadState() = 0;
+
   // The values of all PCRs of `selection`, of one moment. kFailedPrecondition
   // if a bank of it is not allocated.
   virtual absl::StatusOr<tpm::PcrValues> ReadPcrs(
@@ -72,8 +90,8 @@ class Tpm {
                                  std::span<const crypto::Digest> values) = 0;
 
   // The certificates that the TPM's maker left in NV, in the order of
-  // tpm::kEkTemplates; none is no error. Whatever NV holds after the DER is cut
-  // off.
+  // tpm::kEkTemplates; none is no error, nor is one that is malformed. Whatever
+  // NV holds after the DER is cut off.
   virtual absl::StatusOr<std::vector<EkCertificate>> ReadEkCertificates() = 0;
 
   // The public area of the EK that this TPM makes from the template.

@@ -58,7 +58,9 @@ const std::vector<Option<AgentConfig>>& AgentOptions() {
           "that the\nTPM has a certificate for."),
       MakeOption("ek_certificate_file", &C::ek_certificate_file, PathOrNone(),
                  "The endorsement key's certificate (DER or PEM), with its "
-                 "issuers, where\nthe TPM holds none. Empty: the TPM's."),
+                 "issuers, where\nthe TPM holds none; or a folder of such "
+                 "files, of which the one for\nthis TPM is taken. Empty: the "
+                 "TPM's."),
       MakeOption("endorsement_password_file", &C::endorsement_password_file,
                  PathOrNone(),
                  "Holds the endorsement hierarchy's password. Empty: it has "

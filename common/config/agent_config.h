@@ -38,7 +38,7 @@ struct AgentConfig {
 
   std::string ima_list = "/sys/kernel/security/ima/binary_runtime_measurements";
   std::string ima_count = "/sys/kernel/security/ima/runtime_measurements_count";
-  absl::Duration poll_interval = absl::Milliseconds(20);
+  absl::Duration poll_interval = absl::Milliseconds(50);
   absl::Duration settle = absl::Milliseconds(100);
   absl::Duration settle_max = absl::Seconds(1);
   absl::Duration least_interval = absl::Milliseconds(100);

@@ -18,7 +18,7 @@ namespace {
 // docs/architecture.md, "Folders". Unit tests mirror these under tests/.
 constexpr char kRooms[] =
     "common/(util|crypto|tpm|ima|uefi|policy|appraisal|config|rpc)|"
-    "agent(/(attester|commands|tpm|sources|ima_emulator|enrollment|rpc))?|"
+    "agent(/(attester|commands|doctor|tpm|sources|ima_emulator|enrollment|rpc))?|"
     "verifier(/(enrollment|session|store|pki|notify|console|rpc))?|"
     "tenant(/(commands|reference|rpc))?";
 constexpr char kTestRooms[] =

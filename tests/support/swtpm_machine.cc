@@ -24,34 +24,12 @@ constexpr uint32_t kFirmwarePcrs = 8;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SwTpm>> StartCertifiedSwTpm(
-    const TemporaryFolder& ca_folder) {
-  const std::string config = ca_folder / "setup.conf";
-  const std::string ca = ca_folder / "ca.conf";
-  const std::string options = ca_folder / "ca.options";
-  CUPEL_RETURN_IF_ERROR(WriteFile(
-      config, absl::StrCat("create_certs_tool= /usr/bin/swtpm_localca\n",
-                           "create_certs_tool_config = ", ca, "\n",
-                           "create_certs_tool_options = ", options, "\n")));
-  CUPEL_RETURN_IF_ERROR(WriteFile(
-      ca, absl::StrCat("statedir = ", ca_folder.path(), "\n",
-                       "signingkey = ", ca_folder / "signkey.pem", "\n",
-                       "issuercert = ", ca_folder / "issuer.pem", "\n",
-                       "certserial = ", ca_folder / "serial", "\n")));
-  CUPEL_RETURN_IF_ERROR(
-      WriteFile(options,
-                "--platform-manufacturer Cupel\n--platform-version 1.0\n"
-                "--platform-model Test\n"));
-  return SwTpm::Start(
-      {"--create-ek-cert", "--create-platform-cert", "--config", config});
-}
-
 absl::StatusOr<std::unique_ptr<SwtpmMachine>> SwtpmMachine::Start(
     const AgentId& id) {
   agent::SilenceTssLog();
   std::unique_ptr<SwtpmMachine> machine(new SwtpmMachine(id));
   CUPEL_ASSIGN_OR_RETURN(machine->swtpm_,
-                         StartCertifiedSwTpm(machine->ca_folder_));
+                         SwTpm::StartCertified(machine->ca_folder_.path()));
   CUPEL_RETURN_IF_ERROR(machine->Boot());
   CUPEL_RETURN_IF_ERROR(machine->Measure("good.sh", "#!/bin/sh\n", true));
   return machine;

@@ -19,12 +19,6 @@
 
 namespace cupel::testing {
 
-// A software TPM whose EKs, and platform, a CA of this test's own has
-// certified: issuer.pem in `ca_folder`, under swtpm-localca-rootca-cert.pem.
-// Errors as SwTpm::Start.
-absl::StatusOr<std::unique_ptr<SwTpm>> StartCertifiedSwTpm(
-    const TemporaryFolder& ca_folder);
-
 class SwtpmMachine : public HeldMachine {
  public:
   // Booted: firmware has extended PCR 0 to 7, and the list holds boot_aggregate

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
-#include <span>
 #include <vector>
 
 namespace cupel::testing {
@@ -74,6 +73,15 @@ std::string ToPem(X509* certificate) {
   return ToPem([&](BIO* bio) { return PEM_write_bio_X509(bio, certificate); });
 }
 
+std::vector<uint8_t> ToDer(X509* certificate) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(certificate, &der);
+  Require(size > 0, "i2d_X509");
+  std::vector<uint8_t> bytes(der, der + size);
+  OPENSSL_free(der);
+  return bytes;
+}
+
 }  // namespace
 
 TestCa::TestCa(const std::string& name) : key_(NewKey()) {
@@ -97,20 +105,22 @@ TestCertificate TestCa::IssueServer(const std::string& host) const {
                "serverAuth");
   Require(X509_sign(certificate.get(), key_.get(), EVP_sha256()) > 0,
           "X509_sign");
-  unsigned char* der = nullptr;
-  const int size = i2d_X509(certificate.get(), &der);
-  Require(size > 0, "i2d_X509");
-  TestCertificate out{
-      .certificate_pem = ToPem(certificate.get()),
-      .key_pem = ToPem([&](BIO* bio) {
-        return PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0,
-                                        nullptr, nullptr);
-      }),
-      .sha256 = crypto::Hash(
-          crypto::HashAlgorithm::kSha256,
-          std::span<const uint8_t>(der, static_cast<size_t>(size)))};
-  OPENSSL_free(der);
-  return out;
+  return TestCertificate{.certificate_pem = ToPem(certificate.get()),
+                         .key_pem = ToPem([&](BIO* bio) {
+                           return PEM_write_bio_PrivateKey(bio, key.get(),
+                                                           nullptr, nullptr, 0,
+                                                           nullptr, nullptr);
+                         }),
+                         .sha256 = crypto::Hash(crypto::HashAlgorithm::kSha256,
+                                                ToDer(certificate.get()))};
+}
+
+std::vector<uint8_t> TestCa::IssueFor(const crypto::PublicKey& key) const {
+  const Owned<X509> certificate =
+      NewCertificate("somebody", key.get(), certificate_.get());
+  Require(X509_sign(certificate.get(), key_.get(), EVP_sha256()) > 0,
+          "X509_sign");
+  return ToDer(certificate.get());
 }
 
 }  // namespace cupel::testing

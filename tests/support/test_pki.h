@@ -2,10 +2,13 @@
 #ifndef CUPEL_TESTS_SUPPORT_TEST_PKI_H_
 #define CUPEL_TESTS_SUPPORT_TEST_PKI_H_
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/crypto/digest.h"
 #include "common/crypto/openssl.h"
+#include "common/crypto/public_key.h"
 
 namespace cupel::testing {
 
@@ -24,6 +27,8 @@ class TestCa {
   const std::string& pem() const { return pem_; }
   // A server's certificate for `host`, with a new key.
   TestCertificate IssueServer(const std::string& host = "localhost") const;
+  // A certificate in DER for a key of somebody else's, of no particular use.
+  std::vector<uint8_t> IssueFor(const crypto::PublicKey& key) const;
 
  private:
   crypto::Owned<EVP_PKEY> key_;

@@ -59,6 +59,7 @@ class FakeVerifier : public v1::Attestation::Service,
   grpc::Status Begin(grpc::ServerContext* /*context*/,
                      const v1::BeginEnrollmentRequest* request,
                      v1::BeginEnrollmentReply* reply) override {
+    if (on_begin) return on_begin(*request, *reply);
     if (request->enrollment_token() == "wrong") {
       return {grpc::StatusCode::PERMISSION_DENIED, "no such token\x1b[2J"};
     }
@@ -71,6 +72,7 @@ class FakeVerifier : public v1::Attestation::Service,
   grpc::Status Complete(grpc::ServerContext* /*context*/,
                         const v1::CompleteEnrollmentRequest* request,
                         v1::CompleteEnrollmentReply* reply) override {
+    if (on_complete) return on_complete(*request, *reply);
     completed = *request;
     reply->set_state("ENROLLED");
     return grpc::Status::OK;
@@ -79,6 +81,15 @@ class FakeVerifier : public v1::Attestation::Service,
   std::string address() const { return absl::StrCat("localhost:", port_); }
   int port() const { return port_; }
   const testing::TestCertificate& certificate() const { return certificate_; }
+
+  // Answer the calls in this object's place; to be set before there is a
+  // client.
+  std::function<grpc::Status(const v1::BeginEnrollmentRequest&,
+                             v1::BeginEnrollmentReply&)>
+      on_begin;
+  std::function<grpc::Status(const v1::CompleteEnrollmentRequest&,
+                             v1::CompleteEnrollmentReply&)>
+      on_complete;
 
   std::atomic<int> stream_count = 0;
   // What the last calls brought; to be read after they have returned.

@@ -1,18 +1,24 @@
 #include "agent/rpc/runner.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <future>
 #include <mutex>
+#include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "agent/rpc/enrollment_client.h"
 #include "catch2/catch.hpp"
 #include "common/tpm/attest.h"
 #include "common/tpm/binding.h"
 #include "common/util/bytes.h"
 #include "tests/agent/rpc/fake_verifier.h"
+#include "tests/agent/rpc/mute_server.h"
 #include "tests/support/fake_machine.h"
 #include "tests/support/status_matchers.h"
 
@@ -98,8 +104,10 @@ class Agent {
   }
   ~Agent() { Stop(); }
 
-  void Start() {
-    auto runner = Runner::Create(options, quoter, list);
+  void Start() { Start(quoter, list); }
+  void Start(Quoter& with_quoter) { Start(with_quoter, list); }
+  void Start(Quoter& with_quoter, ListSource& with_list) {
+    auto runner = Runner::Create(options, with_quoter, with_list);
     REQUIRE(runner.ok());
     runner_ = *std::move(runner);
     thread_ = std::thread([this] { runner_->Run(); });
@@ -305,6 +313,239 @@ TEST_CASE("Runner: a TPM that fails is asked again") {
   agent.quoter.SetError(absl::OkStatus());
   CHECK(agent.WaitForLog("the verdict is TRUSTED"));
   agent.Stop();
+}
+
+TEST_CASE("Runner: a TPM's stack that throws is a TPM that fails") {
+  class Throwing : public Quoter {
+   public:
+    absl::StatusOr<QuoteResult> Quote(std::span<const uint8_t>,
+                                      const tpm::PcrSelection&) override {
+      throw std::runtime_error("out of\x1b luck");
+    }
+  } throwing;
+  const TestCa ca;
+  const TestCertificate certificate = ca.IssueServer();
+  FakeVerifier verifier(certificate, [&](FakeVerifier::Stream& stream) {
+    Round round;
+    PlayRound(stream, certificate, round);
+  });
+  Agent agent({verifier.address()}, ca.pem());
+  agent.Start(throwing);
+  CHECK(agent.WaitForLog("out of\\x1b luck"));
+  agent.Stop();
+}
+
+TEST_CASE("Runner: enrols first, at one verifier after another") {
+  const TestCa ca;
+  const TestCertificate certificate = ca.IssueServer();
+  std::atomic<int> enrolled = 0;
+  std::atomic<int> too_early = 0;
+  const auto play = [&](FakeVerifier::Stream& stream) {
+    if (enrolled == 0) ++too_early;
+    Round round;
+    PlayRound(stream, certificate, round);
+    Drain(stream);
+  };
+  FakeVerifier first(certificate, play);
+  FakeVerifier second(certificate, play);
+  Agent agent({first.address(), second.address()}, ca.pem());
+  std::vector<std::string> asked;
+  agent.options.enroll = [&](const std::string& address,
+                             const std::stop_token&) -> absl::Status {
+    asked.push_back(address);
+    if (asked.size() < 5) return absl::UnavailableError("not today");
+    ++enrolled;
+    return absl::OkStatus();
+  };
+  agent.Start();
+  CHECK(agent.WaitForLog("the verdict is TRUSTED"));
+  agent.Stop();
+  CHECK(agent.log().find(absl::StrCat("not enrolled at ", asked[0],
+                                      ": UNAVAILABLE: not today")) !=
+        std::string::npos);
+  REQUIRE(asked.size() == 5);
+  for (size_t i = 1; i < asked.size(); ++i) CHECK(asked[i] != asked[i - 1]);
+  CHECK(too_early == 0);
+  CHECK(enrolled == 1);
+}
+
+TEST_CASE("Runner: enrols again where it is refused, but not all the time") {
+  const TestCa ca;
+  FakeVerifier verifier(ca.IssueServer(), [&](FakeVerifier::Stream& stream) {
+    v1::VerifierMessage refusal;
+    refusal.mutable_refusal()->set_reason("not attested here");
+    stream.Write(refusal);
+    Drain(stream);
+  });
+  Agent agent({verifier.address()}, ca.pem());
+  std::atomic<int> enrolled = 0;
+  agent.options.enroll = [&](const std::string&, const std::stop_token&) {
+    ++enrolled;
+    return absl::OkStatus();
+  };
+  bool again = false;
+  SECTION("after a while") {
+    again = true;
+    agent.options.enroll_again_after = absl::ZeroDuration();
+  }
+  SECTION("not before") { agent.options.enroll_again_after = absl::Hours(1); }
+  agent.Start();
+  for (int i = 0; i < 3000 && verifier.stream_count < 4; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  agent.Stop();
+  CHECK(verifier.stream_count >= 4);
+  if (again) {
+    CHECK(enrolled >= 4);
+  } else {
+    CHECK(enrolled == 1);
+  }
+}
+
+TEST_CASE("Runner: a stream that breaks is no reason to enrol again") {
+  const TestCa ca;
+  FakeVerifier verifier(ca.IssueServer(), [](FakeVerifier::Stream&) {});
+  Agent agent({verifier.address()}, ca.pem());
+  std::atomic<int> enrolled = 0;
+  agent.options.enroll = [&](const std::string&, const std::stop_token&) {
+    ++enrolled;
+    return absl::OkStatus();
+  };
+  agent.options.enroll_again_after = absl::ZeroDuration();
+  agent.Start();
+  for (int i = 0; i < 3000 && verifier.stream_count < 4; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  agent.Stop();
+  CHECK(enrolled == 1);
+}
+
+TEST_CASE("Runner: ends while it enrols") {
+  const TestCa ca;
+  Agent agent({"localhost:1"}, ca.pem());
+  std::promise<void> enrolling;
+  agent.options.enroll = [&](const std::string&, const std::stop_token& stop) {
+    enrolling.set_value();
+    while (!stop.stop_requested()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return absl::CancelledError("told to stop");
+  };
+  agent.Start();
+  REQUIRE(enrolling.get_future().wait_for(kPatience) ==
+          std::future_status::ready);
+  agent.Stop();
+  CHECK(agent.log().empty());
+}
+
+TEST_CASE("Runner: who takes the connection and says nothing is given up") {
+  const TestCa ca;
+  const TestCertificate certificate = ca.IssueServer();
+  const MuteServer mute;
+  FakeVerifier verifier(certificate, [&](FakeVerifier::Stream& stream) {
+    Round round;
+    PlayRound(stream, certificate, round);
+    Drain(stream);
+  });
+  const std::string mute_address = absl::StrCat("localhost:", mute.port());
+  // Whichever is the first, both are tried.
+  Agent agent({mute_address, verifier.address()}, ca.pem());
+  std::atomic<int> mute_count = 0;
+  agent.options.channel.connect_timeout = absl::Milliseconds(200);
+  agent.options.enroll = [&](const std::string& address,
+                             const std::stop_token&) -> absl::Status {
+    const auto client =
+        EnrollmentClient::Create(address, agent.options.channel);
+    if (address == mute_address) ++mute_count;
+    // Long enough that it is not what ends the attempt.
+    const auto begun = client->Begin({}, absl::Minutes(10));
+    if (!begun.ok()) return begun.status();
+    // Now that it is enrolled, the mute one has to be tried first.
+    return mute_count > 0 ? absl::OkStatus() : absl::UnavailableError("later");
+  };
+  agent.Start();
+  CHECK(agent.WaitForLog("the verdict is TRUSTED"));
+  agent.Stop();
+  CHECK(mute_count >= 1);
+}
+
+// A million entries that nobody stores. Threads: any.
+class LongList : public ListSource {
+ public:
+  static constexpr uint64_t kCount = 1'000'000;
+  static constexpr uint64_t kEntrySize = 100;
+  static constexpr uint64_t kSize = kCount * kEntrySize;
+
+  absl::StatusOr<uint64_t> EntryCount() override { return kCount; }
+  absl::StatusOr<std::vector<uint8_t>> ReadFrom(uint64_t offset,
+                                                size_t max_size) override {
+    const uint64_t size =
+        offset >= kSize ? 0 : std::min<uint64_t>(max_size, kSize - offset);
+    read_ += size;
+    largest_ = std::max<size_t>(largest_, max_size);
+    return std::vector<uint8_t>(size, static_cast<uint8_t>(offset >> 16));
+  }
+
+  uint64_t read() const { return read_; }
+  size_t largest() const { return largest_; }
+
+ private:
+  std::atomic<uint64_t> read_ = 0;
+  std::atomic<size_t> largest_ = 0;
+};
+
+TEST_CASE("Runner: a million entries are never held, and block nothing") {
+  // What may be under way: the attester's pieces, and the buffers of gRPC and
+  // of two sockets.
+  constexpr uint64_t kUnderWay = uint64_t{12} << 20;
+  const TestCa ca;
+  const TestCertificate certificate = ca.IssueServer();
+  LongList list;
+  std::promise<uint64_t> at_rest;
+  std::promise<uint64_t> received;
+  std::promise<void> go_on;
+  FakeVerifier verifier(certificate, [&](FakeVerifier::Stream& stream) {
+    v1::AgentMessage message;
+    stream.Read(&message);
+    stream.Write(Challenge(certificate, 'n'));
+    stream.Read(&message);
+    v1::VerifierMessage request;
+    request.mutable_list_request();
+    stream.Write(request);
+    // Takes nothing until the agent has stopped reading.
+    uint64_t before = 1;
+    while (list.read() != before || before == 0) {
+      before = list.read();
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    }
+    at_rest.set_value(before);
+    go_on.get_future().wait();
+    uint64_t size = 0;
+    while (stream.Read(&message) && message.has_chunk()) {
+      size += message.chunk().data().size();
+      if (message.chunk().last()) break;
+    }
+    received.set_value(size);
+    Drain(stream);
+  });
+  Agent agent({verifier.address()}, ca.pem());
+  agent.Start(agent.quoter, list);
+  auto rest = at_rest.get_future();
+  REQUIRE(rest.wait_for(kPatience) == std::future_status::ready);
+  CHECK(rest.get() <= kUnderWay);
+  SECTION("the list arrives in full") {
+    go_on.set_value();
+    auto all = received.get_future();
+    REQUIRE(all.wait_for(std::chrono::minutes(2)) == std::future_status::ready);
+    CHECK(all.get() == LongList::kSize);
+    CHECK(list.read() == LongList::kSize);
+  }
+  SECTION("the agent ends in the middle of it") {
+    agent.Stop();
+    CHECK(list.read() <= kUnderWay);
+    go_on.set_value();
+  }
+  CHECK(list.largest() <= agent.options.attester.chunk_size);
 }
 
 TEST_CASE("Runner: options that could never work") {

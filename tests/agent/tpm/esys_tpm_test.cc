@@ -7,22 +7,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "agent/tpm/identity.h"
 #include "catch2/catch.hpp"
 #include "common/crypto/openssl.h"
 #include "common/tpm/make_credential.h"
-#include "common/tpm/quote.h"
 #include "common/util/bytes.h"
+#include "tests/agent/tpm/swtpm_rig.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/swtpm.h"
 #include "tests/support/temporary_folder.h"
@@ -39,67 +35,6 @@ using ::cupel::testing::SwTpm;
 using ::cupel::testing::TemporaryFolder;
 using ::cupel::tpm::EkTemplate;
 using ::cupel::tpm::PcrSelection;
-
-constexpr int kSkipped = 77;
-
-template <typename T>
-T Get(absl::StatusOr<T> result) {
-  REQUIRE_THAT(StatusOf(result), IsOk());
-  return *std::move(result);
-}
-
-std::unique_ptr<SwTpm> StartTpm() {
-  if (!SwTpm::IsAvailable()) {
-    std::puts("skipped: swtpm or tpm2-tools are not installed");
-    std::fflush(stdout);
-    std::_Exit(kSkipped);
-  }
-  SilenceTssLog();
-  return Get(SwTpm::Start());
-}
-
-std::unique_ptr<EsysTpm> Connect(const SwTpm& tpm,
-                                 absl::string_view password = "") {
-  return Get(EsysTpm::Open(
-      {.tcti = tpm.Tcti(), .endorsement_password = Secret(AsBytes(password))}));
-}
-
-// Transient objects and loaded sessions.
-int CountLoaded(SwTpm& tpm) {
-  int count = 0;
-  for (const char* kind : {"handles-transient", "handles-loaded-session"}) {
-    const std::string list = Get(tpm.RunWithoutFlush({"tpm2_getcap", kind}));
-    for (const auto line : absl::StrSplit(list, '\n')) {
-      count += absl::StrContains(line, "0x") ? 1 : 0;
-    }
-  }
-  return count;
-}
-
-PcrSelection Selection(const std::string& text) {
-  return Get(PcrSelection::FromString(text));
-}
-
-constexpr char kUsual[] = "sha256:0,1,2,3,4,5,6,7,8,9,10";
-
-// Checks that the quote passes, values included.
-void CheckQuote(const Identity& identity, const Quote& quote,
-                std::span<const uint8_t> nonce, const PcrSelection& selection) {
-  const auto key = Get(tpm::AttestationKey::FromPublicArea(identity.ak));
-  CHECK(key.violations().empty());
-  const std::vector<uint8_t> ek_name = identity.ek.Name();
-  const auto outcome = Get(tpm::VerifyQuote(key, quote.attest, quote.signature,
-                                            {.qualifying_data = nonce,
-                                             .selection = &selection,
-                                             .values = &quote.values,
-                                             .ek_name = ek_name}));
-  REQUIRE(std::holds_alternative<tpm::VerifiedQuote>(outcome));
-  CHECK(std::get<tpm::VerifiedQuote>(outcome).unchecked().empty());
-}
-
-std::vector<uint8_t> Nonce(uint8_t fill = 7) {
-  return std::vector<uint8_t>(32, fill);
-}
 
 TEST_CASE("banks, PCR values and extends of a software TPM", "[swtpm]") {
   const auto swtpm = StartTpm();
@@ -150,39 +85,43 @@ TEST_CASE("EK certificates are read from NV, without its padding", "[swtpm]") {
                     "ownerread|ownerwrite|authread|no_da"}));
     Get(swtpm->Run({"tpm2_nvwrite", index, "-C", "o", "-i", "nv"}));
   }
-  const auto certificates = Get(tpm->ReadEkCertificates());
+  auto certificates = Get(tpm->ReadEkCertificates());
   REQUIRE(certificates.size() == 2);
   CHECK(certificates[0].ek_template == EkTemplate::kL2);
-  CHECK(certificates[0].der == der);
+  CHECK(Get(certificates[0].der) == der);
   CHECK(certificates[1].ek_template == EkTemplate::kH3);
 
   padded[0] = 0xff;
   REQUIRE_THAT(swtpm->Write("nv", padded), IsOk());
   Get(swtpm->Run({"tpm2_nvwrite", "0x1c0000a", "-C", "o", "-i", "nv"}));
-  CHECK_THAT(StatusOf(tpm->ReadEkCertificates()),
+  certificates = Get(tpm->ReadEkCertificates());
+  REQUIRE(certificates.size() == 2);
+  CHECK_THAT(StatusOf(certificates[0].der),
              StatusIs(absl::StatusCode::kInvalidArgument,
                       "L-2 at NV index 0x1c0000a"));
+  CHECK(Get(certificates[1].der) == der);
+  // It keeps nobody from using another EK.
+  const TemporaryFolder state;
+  const auto identity =
+      Get(PrepareIdentity(*tpm, {.state_folder = state.path()}));
+  CHECK(identity.ek_template == EkTemplate::kH3);
+  CHECK(Get(identity.ek_certificate) == der);
   CHECK(CountLoaded(*swtpm) == 0);
 }
 
 TEST_CASE("a manufactured TPM's certificate is its EK's", "[swtpm]") {
   StartTpm();  // for the skip
-  TemporaryFolder folder;
-  auto started =
-      SwTpm::Start({"--create-ek-cert", "--logfile", folder / "setup.log"});
-  if (!started.ok()) {
-    WARN("swtpm's local CA is not set up: " << started.status());
-    return;
-  }
-  const auto tpm = Connect(**started);
+  const TemporaryFolder folder;
+  const auto swtpm = Get(SwTpm::StartCertified(folder.path()));
+  const auto tpm = Connect(*swtpm);
   const auto certificates = Get(tpm->ReadEkCertificates());
   REQUIRE(certificates.size() == 2);
   for (const EkCertificate& certificate : certificates) {
-    const uint8_t* at = certificate.der.data();
-    X509* parsed =
-        d2i_X509(nullptr, &at, static_cast<long>(certificate.der.size()));
+    const std::vector<uint8_t> der = Get(certificate.der);
+    const uint8_t* at = der.data();
+    X509* parsed = d2i_X509(nullptr, &at, static_cast<long>(der.size()));
     REQUIRE(parsed != nullptr);
-    CHECK(at == certificate.der.data() + certificate.der.size());
+    CHECK(at == der.data() + der.size());
     const auto ek = Get(tpm->ReadEk(certificate.ek_template));
     const auto key = Get(ek.ToPublicKey());
     CHECK(EVP_PKEY_eq(X509_get0_pubkey(parsed), key.get()) == 1);
@@ -347,6 +286,43 @@ TEST_CASE("quotes that can't be made are refused", "[swtpm]") {
   CHECK(CountLoaded(*swtpm) == 0);
 }
 
+TEST_CASE("the TPM's state is what it says of itself", "[swtpm]") {
+  const auto swtpm = StartTpm();
+  const auto tpm = Connect(*swtpm);
+  const TpmState state = Get(tpm->ReadState());
+  CHECK(state.manufacturer == "IBM");
+  CHECK(state.has_endorsement);
+  CHECK_FALSE(state.is_locked_out);
+  CHECK(state.unnamed_banks.empty());
+  CHECK(state.free_object_count == 3);
+  CHECK(state.free_session_count == 3);
+  Get(swtpm->RunWithoutFlush({"tpm2_createprimary", "-C", "o"}));
+  const TpmState fuller = Get(tpm->ReadState());
+  CHECK(fuller.free_object_count == 2);
+  CHECK(fuller.clock.clock >= state.clock.clock);
+  REQUIRE_THAT(swtpm->Restart(), IsOk());
+  CHECK(Get(tpm->ReadState()).clock.reset_count == state.clock.reset_count + 1);
+}
+
+TEST_CASE("a TPM that stalls is waited for", "[swtpm]") {
+  const auto swtpm = StartTpm();
+  const auto tpm = Connect(*swtpm);
+  const TemporaryFolder state;
+  const auto identity = Get(PrepareIdentity(
+      *tpm, {.state_folder = state.path(), .ek_template = EkTemplate::kL2}));
+  const PcrSelection selection = Selection(kUsual);
+  swtpm->Stall();
+  std::thread resume([&] {
+    absl::SleepFor(absl::Seconds(2));
+    swtpm->Resume();
+  });
+  const auto quote = tpm->MakeQuote(Nonce(), selection);
+  resume.join();
+  REQUIRE_THAT(StatusOf(quote), IsOk());
+  CheckQuote(identity, *quote, Nonce(), selection);
+  CHECK(CountLoaded(*swtpm) == 0);
+}
+
 TEST_CASE("a thousand quotes leave nothing in the TPM", "[swtpm]") {
   const auto swtpm = StartTpm();
   const auto tpm = Connect(*swtpm);
@@ -360,48 +336,6 @@ TEST_CASE("a thousand quotes leave nothing in the TPM", "[swtpm]") {
     REQUIRE_THAT(StatusOf(quote), IsOk());
   }
   CHECK(CountLoaded(*swtpm) == 0);
-}
-
-TEST_CASE("what a killed agent left is removed, and nothing else", "[swtpm]") {
-  const auto swtpm = StartTpm();
-  const TemporaryFolder state;
-  const IdentityOptions options = {.state_folder = state.path(),
-                                   .ek_template = EkTemplate::kL2};
-  Get(PrepareIdentity(*Connect(*swtpm), options));
-  // Somebody else's object stays.
-  Get(swtpm->RunWithoutFlush({"tpm2_createprimary", "-C", "o"}));
-  REQUIRE(CountLoaded(*swtpm) == 1);
-  bool left_something = false;
-  for (int i = 0; i < 10; ++i) {
-    int ready[2];
-    REQUIRE(pipe(ready) == 0);
-    const pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-      alarm(30);
-      auto tpm = EsysTpm::Open({.tcti = swtpm->Tcti()});
-      if (!tpm.ok() || !PrepareIdentity(**tpm, options).ok()) _exit(1);
-      if (write(ready[1], "x", 1) != 1) _exit(1);
-      const auto selection = PcrSelection::FromString(kUsual);
-      while ((*tpm)->MakeQuote(Nonce(), *selection).ok()) {
-      }
-      _exit(1);
-    }
-    close(ready[1]);
-    char byte = 0;
-    const bool started = read(ready[0], &byte, 1) == 1;
-    close(ready[0]);
-    absl::SleepFor(absl::Milliseconds(5 + 3 * i));
-    kill(child, SIGKILL);
-    waitpid(child, nullptr, 0);
-    REQUIRE(started);
-    left_something |= CountLoaded(*swtpm) > 1;
-  }
-  CHECK(left_something);
-  const auto tpm = Connect(*swtpm);
-  const auto identity = Get(PrepareIdentity(*tpm, options));
-  CHECK_FALSE(identity.ak_is_new);
-  CHECK(CountLoaded(*swtpm) == 1);
 }
 
 TEST_CASE("a TPM that went away is connected to anew", "[swtpm]") {

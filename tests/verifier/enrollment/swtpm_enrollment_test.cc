@@ -16,7 +16,7 @@
 #include "tests/support/enrollment_bench.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/swtpm.h"
-#include "tests/support/swtpm_machine.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cupel::verifier {
 namespace {
@@ -44,7 +44,8 @@ struct CertifiedTpm {
       std::fflush(stdout);
       std::_Exit(kSkipped);
     }
-    auto started = testing::StartCertifiedSwTpm(folder);
+    auto started =
+        SwTpm::StartCertified(folder.path(), {"--create-platform-cert"});
     REQUIRE_THAT(StatusOf(started), IsOk());
     tpm = *std::move(started);
   }

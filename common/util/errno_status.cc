@@ -1,0 +1,29 @@
+#include "common/util/errno_status.h"
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/util/escape.h"
+
+namespace cupel {
+
+absl::Status ErrnoStatus(int error, absl::string_view path) {
+  const std::string message =
+      absl::StrCat(EscapeForDisplay(path), ": ", std::strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case ENOEXEC:
+      return absl::PermissionDeniedError(message);
+    default:
+      return absl::UnavailableError(message);
+  }
+}
+
+}  // namespace cupel

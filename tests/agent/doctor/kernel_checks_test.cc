@@ -1,0 +1,179 @@
+#include "catch2/catch.hpp"
+#include "tests/agent/doctor/doctor_rig.h"
+#include "tests/support/list_builder.h"
+
+namespace cupel::agent {
+namespace {
+
+using ::cupel::testing::FileDigestOf;
+
+constexpr char kConfig[] = "/boot/config-6.1.0-18-amd64";
+constexpr char kIma[] = "/sys/kernel/security/ima";
+constexpr char kPolicy[] = "/sys/kernel/security/ima/policy";
+constexpr char kPolicyFile[] = "/etc/ima/ima-policy";
+
+TEST_CASE("securityfs has to be mounted") {
+  DoctorRig rig;
+  CHECK(Says(rig.Check("securityfs"), Outcome::kOk, "mounted"));
+  rig.Write("/proc/mounts", "proc /proc proc rw 0 0\n");
+  CHECK(Says(rig.Check("securityfs"), Outcome::kFailure, "not mounted"));
+  rig.Write("/proc/mounts", "tmpfs /sys/kernel/security tmpfs rw 0 0\n");
+  CHECK(Says(rig.Check("securityfs"), Outcome::kFailure, "not mounted"));
+  rig.Remove("/proc/mounts");
+  CHECK(Says(rig.Check("securityfs"), Outcome::kUndecided, "/proc/mounts"));
+}
+
+TEST_CASE("the kernel has to have IMA, and a TPM before it") {
+  DoctorRig rig;
+  CHECK(Says(rig.Check("kernel.config"), Outcome::kOk, kConfig));
+  SECTION("built without it") {
+    rig.Write(kConfig, "# CONFIG_IMA is not set\nCONFIG_TCG_TPM=y\n");
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kWarning,
+               "another kernel's"));
+    rig.Remove(kIma);
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kFailure, "has no IMA"));
+  }
+  SECTION("the TPM is a module") {
+    rig.Write(kConfig, "CONFIG_IMA=y\nCONFIG_TCG_TPM=m\nCONFIG_TCG_TIS=m\n");
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kWarning,
+               "CONFIG_TCG_TPM is not built in"));
+  }
+  SECTION("its driver is a module") {
+    rig.Write(kConfig, "CONFIG_IMA=y\nCONFIG_TCG_TPM=y\nCONFIG_TCG_TIS=m\n");
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kWarning, "no driver"));
+  }
+  SECTION("another PCR") {
+    rig.Write(kConfig,
+              "CONFIG_IMA=y\nCONFIG_TCG_TPM=y\nCONFIG_TCG_CRB=y\n"
+              "CONFIG_IMA_MEASURE_PCR_IDX=11\n");
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kWarning, "PCR 11"));
+  }
+  SECTION("no configuration") {
+    rig.Remove(kConfig);
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kWarning,
+               "IMA is there, but"));
+    rig.Remove(kIma);
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kUndecided,
+               "no configuration of the kernel"));
+  }
+  SECTION("a configuration that is none") {
+    rig.Write(kConfig, "nothing of the kind\n");
+    rig.Remove(kIma);
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kUndecided,
+               "no option of a kernel"));
+  }
+  SECTION("a compressed one that is none") {
+    rig.Write("/proc/config.gz", "CONFIG_IMA=y\n");
+    rig.Remove(kIma);
+    CHECK(Says(rig.Check("kernel.config"), Outcome::kUndecided, "gzip"));
+  }
+}
+
+TEST_CASE("what the command line asks of IMA") {
+  DoctorRig rig;
+  CHECK(Says(rig.Check("kernel.cmdline"), Outcome::kOk, "ima_hash=sha256"));
+  rig.Write("/proc/cmdline", "root=/dev/sda1 ima_template=ima\n");
+  CHECK(Says(rig.Check("kernel.cmdline"), Outcome::kWarning, "ima_template"));
+  rig.Write("/proc/cmdline", "root=/dev/sda1 ima_hash=sha1\n");
+  CHECK(Says(rig.Check("kernel.cmdline"), Outcome::kWarning, "sha1"));
+  rig.Write("/proc/cmdline", "ima=off\n");
+  CHECK(Says(rig.Check("kernel.cmdline"), Outcome::kFailure, "ima=off"));
+  rig.Remove("/proc/cmdline");
+  CHECK(Says(rig.Check("kernel.cmdline"), Outcome::kUndecided, "cmdline"));
+}
+
+TEST_CASE("the policy's holes are named") {
+  DoctorRig rig;
+  CHECK(Says(rig.Check("ima.policy"), Outcome::kOk,
+             "7 rules (1 dont_measure, 6 measure)"));
+  const std::string good =
+      "measure func=MMAP_CHECK mask=MAY_EXEC\n"
+      "measure func=MODULE_CHECK\nmeasure func=FIRMWARE_CHECK\n"
+      "measure func=POLICY_CHECK\nmeasure func=KEXEC_KERNEL_CHECK\n";
+  const std::string programs = "measure func=BPRM_CHECK mask=MAY_EXEC\n";
+  SECTION("programs are not measured") {
+    rig.Write(kPolicy, good);
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kFailure,
+               "programs are not measured"));
+  }
+  SECTION("programs of root alone") {
+    rig.Write(kPolicy, good + "measure func=BPRM_CHECK uid=0\n");
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kFailure,
+               "measured for some alone: measure func=BPRM_CHECK uid=0"));
+  }
+  SECTION("tmpfs") {
+    rig.Write(
+        kPolicy,
+        good + "dont_measure func=BPRM_CHECK fsmagic=0x1021994\n" + programs);
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kWarning,
+               "a hole for programs: dont_measure func=BPRM_CHECK "
+               "fsmagic=0x1021994 (tmpfs)"));
+  }
+  SECTION("the policy itself") {
+    rig.Write(kPolicy,
+              "measure func=MMAP_CHECK\nmeasure func=MODULE_CHECK\n"
+              "measure func=FIRMWARE_CHECK\nmeasure func=KEXEC_KERNEL_CHECK\n" +
+                  programs);
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kWarning,
+               "IMA policies are not measured"));
+  }
+}
+
+TEST_CASE("a policy that can't be read is no pass") {
+  DoctorRig rig;
+  rig.Remove(kPolicy);
+  CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+  CHECK(Examine(rig.machine).ExitCode() == 2);
+
+  SECTION("... unless the list has the digest of its file") {
+    const std::string text = "measure func=BPRM_CHECK\n";
+    rig.Write(kPolicyFile, text);
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+    rig.list.AddFile(kPolicyFile, FileDigestOf("another policy"));
+    rig.SetList(rig.list);
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+    rig.list.AddFile(kPolicyFile, FileDigestOf(text));
+    rig.SetList(rig.list);
+    const auto said = rig.Check("ima.policy");
+    CHECK(said.front().outcome == Outcome::kOk);
+    CHECK(said.front().text ==
+          "1 rules (1 measure), /etc/ima/ima-policy, which the list says was "
+          "loaded");
+  }
+  SECTION("... or the kernel could not have another than its own") {
+    rig.Write(kPolicy, "");  // readable and empty: unlike the kernel's
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kFailure, "no policy"));
+    rig.Write("/proc/cmdline", "ima_policy=\"tcb|secure_boot\"\n");
+    const auto said = rig.Check("ima.policy");
+    CHECK(said.front().text.find("built in") != std::string::npos);
+    bool has_hole = false;
+    for (const Observation& one : said) {
+      has_hole |= one.outcome == Outcome::kWarning &&
+                  one.text.find("(tmpfs)") != std::string::npos;
+      CHECK(one.outcome != Outcome::kFailure);
+    }
+    CHECK(has_hole);
+    rig.Write(kConfig,
+              "CONFIG_IMA=y\nCONFIG_TCG_TPM=y\nCONFIG_TCG_TIS=y\n"
+              "CONFIG_IMA_WRITE_POLICY=y\n");
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+  }
+}
+
+TEST_CASE("an emulator's list is never taken for the kernel's") {
+  DoctorRig rig;
+  rig.machine.config.ima_list = "/run/emulated";
+  rig.machine.config.ima_count.clear();
+  rig.Write("/run/emulated",
+            {reinterpret_cast<const char*>(rig.list.bytes().data()),
+             rig.list.bytes().size()});
+  for (const char* const id :
+       {"securityfs", "kernel.config", "kernel.cmdline", "ima.policy"}) {
+    CHECK(Says(rig.Check(id), Outcome::kWarning, "a plain file"));
+  }
+  CHECK(Says(rig.Check("ima.list"), Outcome::kOk, "5 entries"));
+  CHECK(Says(rig.Check("tpm.replay"), Outcome::kOk, "5 entries"));
+}
+
+}  // namespace
+}  // namespace cupel::agent
