@@ -88,6 +88,10 @@ Json ToJson(const AgentSettings& settings) {
   if (settings.interval.has_value()) {
     json["interval_seconds"] = absl::ToDoubleSeconds(*settings.interval);
   }
+  if (!settings.bank.empty()) json["bank"] = EscapeForJson(settings.bank);
+  if (!settings.on_gap.empty()) {
+    json["on_gap"] = EscapeForJson(settings.on_gap);
+  }
   return json;
 }
 
@@ -101,6 +105,27 @@ Json ToJson(const std::vector<ReportedFinding>& findings) {
   for (const ReportedFinding& finding : findings) {
     json.push_back(ToJson(finding));
   }
+  return json;
+}
+
+std::string AcceptanceText(const ReportedAcceptance& finding) {
+  return absl::StrCat(
+      EscapeForDisplay(finding.id), finding.path.empty() ? "" : " ",
+      EscapeForDisplay(finding.path), " in boot ", finding.reset_count, ".",
+      finding.restart_count, ", by ", EscapeForDisplay(finding.who), " at ",
+      TimeText(finding.time), ": ", EscapeForDisplay(finding.why));
+}
+
+Json ToJson(const ReportedAcceptance& finding) {
+  Json json;
+  json["id"] = EscapeForJson(finding.id);
+  if (!finding.path.empty()) json["path"] = EscapeForJson(finding.path);
+  if (!finding.found.empty()) json["found"] = EscapeForJson(finding.found);
+  json["reset_count"] = finding.reset_count;
+  json["restart_count"] = finding.restart_count;
+  json["who"] = EscapeForJson(finding.who);
+  json["why"] = EscapeForJson(finding.why);
+  json["time"] = TimeText(finding.time);
   return json;
 }
 
@@ -151,6 +176,11 @@ std::string AgentText(const ReportedAgent& agent) {
   row("PCR 0-9", agent.boot_composite.empty()
                      ? "-"
                      : EscapeForDisplay(agent.boot_composite));
+  if (settings.boot == "pinned") {
+    row("approved boot", agent.pinned_boot_composite.empty()
+                             ? "none: see reactivate --approve-boot"
+                             : EscapeForDisplay(agent.pinned_boot_composite));
+  }
   std::vector<std::string> allowances;
   if (settings.lab) allowances.emplace_back("lab");
   if (settings.allow_sha1_bank) allowances.emplace_back("SHA-1 bank");
@@ -161,7 +191,10 @@ std::string AgentText(const ReportedAgent& agent) {
   if (!allowances.empty()) row("allowed", Joined(allowances));
   row("entries", absl::StrCat(agent.entry_count, ", ", agent.good_count,
                               " good, ", agent.excluded_count, " excluded"));
-  row("findings", absl::StrCat(agent.findings.size()));
+  for (const ReportedAcceptance& finding : agent.accepted) {
+    row("accepted", AcceptanceText(finding));
+  }
+  row("findings", absl::StrCat(agent.finding_count));
   std::string text = FormatTable(rows);
   for (size_t i = 0; i < agent.findings.size() && i < kShownFindings; ++i) {
     absl::StrAppend(&text, "  ", FindingLine(agent.findings[i]), "\n");
@@ -222,6 +255,12 @@ Json ToJson(const ReportedAgent& agent) {
   json["reset_count"] = agent.reset_count;
   json["restart_count"] = agent.restart_count;
   json["boot_composite"] = EscapeForJson(agent.boot_composite);
+  json["approved_boot_composite"] = EscapeForJson(agent.pinned_boot_composite);
+  json["accepted"] = Json::array();
+  for (const ReportedAcceptance& finding : agent.accepted) {
+    json["accepted"].push_back(ToJson(finding));
+  }
+  json["finding_count"] = agent.finding_count;
   json["findings"] = ToJson(agent.findings);
   return json;
 }

@@ -51,6 +51,10 @@ constexpr FindingHelp kHelp[] = {
     {"tpm.restart_unexplained",
      "after that, the list's beginning is another one",
      "PCRs were cleared and extended anew: reboot, then investigate"},
+    {"continuity.gap",
+     "what ran between the last quote that passed and this boot is not known",
+     "where you know what the machine did meanwhile, accept it; else "
+     "investigate before you trust it"},
     {"tpm.clone_suspected",
      "counters or the clock went back, or one boot shows two histories",
      "a virtual TPM was copied or rolled back"},

@@ -56,6 +56,20 @@ struct AgentSettings {
   bool tolerate_violations = false;
   std::vector<std::string> padded_sha1_banks;
   std::optional<absl::Duration> interval;  // nullopt: the verifier's
+  std::string bank;                        // empty: the verifier's choice
+  std::string on_gap;                      // "event", "failure", empty: event
+};
+
+// A finding that an operator has accepted; raw bytes, as above.
+struct ReportedAcceptance {
+  std::string id;
+  std::string path;
+  std::string found;
+  uint32_t reset_count = 0;
+  uint32_t restart_count = 0;
+  std::string who;
+  std::string why;
+  absl::Time time;
 };
 
 // An agent as the verifier tells it; raw bytes, as above.
@@ -68,7 +82,10 @@ struct ReportedAgent {
   std::optional<absl::Time> last_seen;
   std::string ek_sha256;  // of the EK certificate, lower-case hex
   AgentSettings settings;
+  // In a list only the first few of `finding_count`.
   std::vector<ReportedFinding> findings;
+  uint64_t finding_count = 0;
+  std::vector<ReportedAcceptance> accepted;  // not in a list
   uint64_t entry_count = 0;
   uint64_t good_count = 0;
   uint64_t excluded_count = 0;
@@ -76,6 +93,7 @@ struct ReportedAgent {
   uint32_t reset_count = 0;
   uint32_t restart_count = 0;
   std::string boot_composite;
+  std::string pinned_boot_composite;  // empty: no boot is approved
   std::string state_reason;
 
   // What people are shown: the state, or "UNREACHABLE" for an agent that is
@@ -95,9 +113,17 @@ struct Selector {
 struct NewAgent {
   AgentId id;
   AgentSettings settings;
-  // Lower-case hex; empty with `trust_on_first_use` only.
+  // Lower-case hex; empty with one of the other two only.
   std::string ek_sha256;
   bool trust_on_first_use = false;
+  bool vouched = false;  // by a token, or by the list of allowed EKs
+};
+
+// An EK that the tenant vouches for.
+struct AllowedEk {
+  std::string ek_sha256;
+  std::string who;
+  absl::Time time;
 };
 
 struct FleetEvent {
@@ -115,6 +141,7 @@ struct Reactivation {
   std::vector<std::string> accept;  // "ID" or "ID:PATH"
   std::string reason;
   bool reset_counters = false;
+  std::string boot_composite = {};  // that is approved, hex; empty: none
 };
 
 struct PolicyInfo {
@@ -174,6 +201,10 @@ class Fleet {
       const Reactivation& reactivation) = 0;
   virtual absl::Status Stop(const AgentId& id) = 0;
   virtual absl::Status AttestNow(const AgentId& id) = 0;
+  // Puts EKs (lower-case hex) on the tenant's list, or takes them off it.
+  virtual absl::Status AllowEks(const std::vector<std::string>& ek_sha256,
+                                bool remove) = 0;
+  virtual absl::StatusOr<std::vector<AllowedEk>> ListAllowedEks() = 0;
   // Calls `visit` for each event until it returns false (OK) or the stream
   // breaks (kUnavailable; also where the verifier ends it in order).
   // `with_present`: first how each agent stands.

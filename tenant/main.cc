@@ -90,6 +90,7 @@ void RegisterCommands(CLI::App& app, Online& online, ExitCode& exit_code) {
   RegisterList(app, online, exit_code);
   RegisterEnrolled(app, online, exit_code);
   RegisterReactivate(app, online, exit_code);
+  RegisterEk(app, online, exit_code);
   RegisterStop(app, online, exit_code);
   RegisterAttest(app, online, exit_code);
   RegisterExplain(app, online, exit_code);

@@ -24,7 +24,7 @@ absl::StatusOr<AgentSettings> NewSettings(const SettingsFlags& flags,
   }
   if (all.boot.empty()) {
     missing.push_back(absl::StrCat(
-        "which boot is allowed: --boot pinned (the one that it shows first), "
+        "which boot is allowed: --boot pinned (the one that you approve), "
         "--boot FILE (a tpm_policy), or --boot any (or boot: pinned in ",
         online.config_file(), ")"));
   }

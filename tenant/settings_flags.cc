@@ -110,8 +110,9 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
          "FILE");
   option("--deny", deny, "Its denied digests, in the allowlist's form", "FILE");
   option("--boot", boot,
-         "Which boot is allowed: pinned, the one that it shows first; any; or "
-         "the values in a tpm_policy (JSON), a file or the text itself",
+         "Which boot is allowed: pinned, the one that you approve (see "
+         "reactivate --approve-boot); any; or the values in a tpm_policy "
+         "(JSON), a file or the text itself",
          "RULE");
   option(label_option, labels, "A label. May be given several times",
          "KEY=VALUE")
@@ -134,6 +135,14 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
        "Report violations without failing for them");
   RegisterPadSha1(command, padded_sha1_banks);
   command.get_option("--pad-sha1")->group(kGroup);
+  option("--bank", bank,
+         "The bank that is quoted: sha256, sha384, sha512, sha1. Otherwise "
+         "sha256 where the machine has it",
+         "BANK");
+  option("--on-gap", on_gap,
+         "What a boot means before which the machine was unseen: event, or "
+         "failure until it is accepted. Otherwise event",
+         "WHAT");
   option("--interval", interval,
          "How long an answer to a challenge may take: 10s; otherwise as the "
          "verifier is configured",
@@ -187,6 +196,14 @@ absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
     settings.padded_sha1_banks = padded_sha1_banks;
     changed.emplace_back("padded_sha1_banks");
   }
+  const auto text = [&](const char* name, const std::string& given,
+                        std::string& member) {
+    if (given.empty()) return;
+    member = given;
+    changed.emplace_back(name);
+  };
+  text("bank", bank, settings.bank);
+  text("on_gap", on_gap, settings.on_gap);
   if (!interval.empty()) {
     absl::Duration duration;
     if (!absl::ParseDuration(interval, &duration) ||

@@ -37,6 +37,8 @@ struct SettingsFlags {
   std::optional<bool> tolerate_violations;
   std::vector<std::string> padded_sha1_banks;
   std::string interval;
+  std::string bank;
+  std::string on_gap;
 
   // `label_option`: what sets labels, "-l,--label" for instance.
   void Register(CLI::App& command, const char* label_option);

@@ -82,6 +82,22 @@ const std::vector<Option<VerifierConfig>>& VerifierOptions() {
                  "before an\nevent says that it has not."),
 
       Section(
+          "Policies",
+          MakeOption("policy_keys", &C::policy_keys, PathOrNone(),
+                     "Public keys (PEM) of which one must have signed a "
+                     "policy that is signed\n(DSSE): a file, or a folder of "
+                     ".pem files. Empty: signed policies are\nrefused.")),
+      MakeOption("require_signed_policies", &C::require_signed_policies, Bool(),
+                 "Refuses policies that are not signed."),
+
+      Section(
+          "Events",
+          MakeOption("event_lifetime", &C::event_lifetime,
+                     DurationIn(absl::Hours(1), absl::Hours(24 * 3650)),
+                     "What happened to agents is forgotten after this. Of "
+                     "each agent the last\n1000 changes are kept at most.")),
+
+      Section(
           "Limits",
           MakeOption("worker_threads", &C::worker_threads, CountOrAuto(1, 1024),
                      "Threads that appraise. auto: as many as there are "
@@ -108,6 +124,11 @@ const std::vector<Option<VerifierConfig>>& VerifierOptions() {
       MakeOption("max_list_size", &C::max_list_size,
                  SizeIn(kMiB, 64 * 1024 * kMiB),
                  "The largest measurement list that is taken from an agent."),
+      MakeOption("max_list_memory", &C::max_list_memory,
+                 SizeIn(kMiB, 1024 * 1024 * kMiB),
+                 "What all lists that are being taken or judged may take up "
+                 "together, but\nfor the first 256 KiB of each. Who comes when "
+                 "it is full comes again."),
       MakeOption("max_policy_size", &C::max_policy_size,
                  SizeIn(64 << 10, 4 * 1024 * kMiB),
                  "The largest policy that an operator can upload."),
@@ -143,6 +164,16 @@ absl::StatusOr<VerifierConfig> LoadVerifierConfig(const Sources& sources,
     return absl::InvalidArgumentError(
         "max_unproven_streams is more than max_streams; lower it, or raise "
         "max_streams");
+  }
+  if (config.max_list_size > config.max_list_memory) {
+    return absl::InvalidArgumentError(
+        "max_list_size is more than max_list_memory, so that such a list could "
+        "never be taken; lower it, or raise max_list_memory");
+  }
+  if (config.require_signed_policies && config.policy_keys.empty()) {
+    return absl::InvalidArgumentError(
+        "require_signed_policies without policy_keys would refuse every "
+        "policy; name the keys");
   }
   if (config.attest_listen == config.fleet_listen) {
     return absl::InvalidArgumentError(

@@ -41,6 +41,11 @@ struct VerifierConfig {
   absl::Duration grace = absl::Seconds(10);
   absl::Duration pending_timeout = absl::Minutes(5);
 
+  std::string policy_keys;
+  bool require_signed_policies = false;
+
+  absl::Duration event_lifetime = absl::Hours(24 * 90);
+
   uint32_t worker_threads = 0;  // 0: one a CPU
   uint32_t max_streams = 10000;
   uint32_t max_unproven_streams = 1000;
@@ -49,6 +54,7 @@ struct VerifierConfig {
   absl::Duration unproven_timeout = absl::Seconds(30);
   absl::Duration list_timeout = absl::Minutes(5);
   uint64_t max_list_size = uint64_t{512} << 20;
+  uint64_t max_list_memory = uint64_t{2} << 30;
   uint64_t max_policy_size = uint64_t{256} << 20;
 
   LogLevel log_level = LogLevel::kInfo;

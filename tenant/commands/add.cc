@@ -23,6 +23,7 @@ namespace {
 enum class EkSource {
   kGiven,
   kToken,       // the one that enrolled with a token of the operator's tenant
+  kVouched,     // one that the tenant vouches for, as the verifier knows
   kFirstUse,    // whichever has the id, or first takes it
   kAsk,         // the enrolled one, shown to somebody at a terminal
   kUnanswered,  // nobody said, and nobody is there to be asked
@@ -77,12 +78,14 @@ absl::Status Ask(const AgentId& id, const std::string& ek) {
 absl::StatusOr<EkSource> SourceOf(const AddFlags& flags,
                                   const config::TenantConfig& config) {
   const int ways = (flags.ek.empty() ? 0 : 1) + (flags.token ? 1 : 0) +
-                   (flags.trust_on_first_use ? 1 : 0);
+                   (flags.vouched ? 1 : 0) + (flags.trust_on_first_use ? 1 : 0);
   if (ways > 1) {
     return absl::InvalidArgumentError(
-        "--ek, --token or --trust-on-first-use: one of them, not both");
+        "--ek, --token, --vouched or --trust-on-first-use: one of them, not "
+        "both");
   }
   if (!flags.ek.empty()) return EkSource::kGiven;
+  if (flags.vouched) return EkSource::kVouched;
   if (flags.token) return EkSource::kToken;
   if (flags.trust_on_first_use || config.trust_on_first_use) {
     return EkSource::kFirstUse;
@@ -97,6 +100,7 @@ absl::Status ChooseEk(Fleet& fleet, EkSource source,
                       const absl::StatusOr<ReportedAgent>& present,
                       NewAgent& agent) {
   if (source == EkSource::kFirstUse) agent.trust_on_first_use = true;
+  if (source == EkSource::kVouched) agent.vouched = true;
   if (source == EkSource::kToken) {
     // Enrolled, and of this tenant before it was added: only a token does that.
     if (!present.ok()) {
@@ -211,6 +215,9 @@ void RegisterAdd(CLI::App& parent, Online& online, ExitCode& exit_code) {
                     "token create): its EK is taken");
   command->add_flag("--trust-on-first-use", flags->trust_on_first_use,
                     "Trust whatever EK has the id, or first takes it");
+  command->add_flag("--vouched", flags->vouched,
+                    "Its EK is on your list (see ek), or the agent enrols with "
+                    "an enrolment token of yours");
   command->add_flag("--json", flags->json, "Machine-readable output");
   flags->settings.Register(*command, "-l,--label");
   online.Register(*command);

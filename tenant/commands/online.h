@@ -16,10 +16,11 @@ namespace cupel::tenant {
 struct AddFlags {
   std::string agent;  // empty with `from` only
   std::string from;   // a file of many
-  // One of the three says which machine it is; else a person is asked.
+  // One of these says which machine it is; else a person is asked.
   std::string ek;
   bool token = false;
   bool trust_on_first_use = false;
+  bool vouched = false;
   SettingsFlags settings;
   bool json = false;
 };
@@ -75,6 +76,7 @@ struct ReactivateFlags {
   std::string agent;
   std::vector<std::string> accept;
   std::string reason;
+  std::string approve_boot;
   bool reset_counters = false;
   bool json = false;
 };
@@ -88,6 +90,8 @@ void RegisterStatus(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterList(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterEnrolled(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code);
+// allow, disallow and list of `ek`.
+void RegisterEk(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterStop(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterAttest(CLI::App& parent, Online& online, ExitCode& exit_code);
 void RegisterExplain(CLI::App& parent, Online& online, ExitCode& exit_code);

@@ -60,8 +60,8 @@ absl::StatusOr<ReportedAgent> Reactivate(const Online& online,
         "--accept needs --reason: both go on record");
   }
   CUPEL_ASSIGN_OR_RETURN(const auto fleet, online.Connect());
-  return fleet->Reactivate(
-      {id, flags.accept, flags.reason, flags.reset_counters});
+  return fleet->Reactivate({id, flags.accept, flags.reason,
+                            flags.reset_counters, flags.approve_boot});
 }
 
 }  // namespace
@@ -97,6 +97,12 @@ void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
       ->type_name("FINDING");
   command->add_option("--reason", flags->reason, "Why, for the record")
       ->type_name("TEXT");
+  command
+      ->add_option("--approve-boot", flags->approve_boot,
+                   "For an agent whose boot is pinned: approves this boot, the "
+                   "PCR 0-9 that status shows and you have looked at. An agent "
+                   "that is PENDING may be given this alone")
+      ->type_name("HEX");
   command->add_flag("--reset-counters", flags->reset_counters,
                     "Accept that the TPM's counters went back, as after a "
                     "virtual machine's snapshot");

@@ -1,5 +1,6 @@
 #include "tenant/rpc/conversions.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "absl/strings/ascii.h"
@@ -49,6 +50,8 @@ AgentSettings FromProto(const v1::AgentSettings& settings) {
     result.interval = absl::Seconds(settings.interval().seconds()) +
                       absl::Nanoseconds(settings.interval().nanos());
   }
+  result.bank = settings.bank();
+  result.on_gap = settings.on_gap();
   return result;
 }
 
@@ -118,6 +121,15 @@ ReportedAgent FromProto(const v1::Agent& agent) {
   for (const v1::Finding& finding : agent.findings()) {
     result.findings.push_back(FromProto(finding));
   }
+  // A verifier that doesn't count them sends all.
+  result.finding_count =
+      std::max<uint64_t>(agent.finding_count(), result.findings.size());
+  for (const v1::AcceptedFinding& finding : agent.accepted()) {
+    result.accepted.push_back({finding.id(), finding.path(), finding.found(),
+                               finding.reset_count(), finding.restart_count(),
+                               finding.who(), finding.why(),
+                               FromProto(finding.time())});
+  }
   result.entry_count = agent.entry_count();
   result.good_count = agent.good_count();
   result.excluded_count = agent.excluded_count();
@@ -125,6 +137,7 @@ ReportedAgent FromProto(const v1::Agent& agent) {
   result.reset_count = agent.reset_count();
   result.restart_count = agent.restart_count();
   result.boot_composite = agent.boot_composite();
+  result.pinned_boot_composite = agent.pinned_boot_composite();
   result.state_reason = agent.state_reason();
   return result;
 }
@@ -140,6 +153,10 @@ FleetEvent FromProto(const v1::Event& event) {
   }
   result.text = event.text();
   return result;
+}
+
+AllowedEk FromProto(const v1::AllowedEk& ek) {
+  return {ek.ek_sha256(), ek.who(), FromProto(ek.time())};
 }
 
 PolicyInfo FromProto(const v1::PolicyInfo& info) {
@@ -169,6 +186,8 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   if (settings.interval.has_value()) {
     *message.mutable_interval() = ToProto(*settings.interval);
   }
+  message.set_bank(settings.bank);
+  message.set_on_gap(settings.on_gap);
   return message;
 }
 

@@ -19,6 +19,7 @@ namespace cupel::tenant {
 ReportedAgent FromProto(const v1::Agent& agent);
 ReportedFinding FromProto(const v1::Finding& finding);
 FleetEvent FromProto(const v1::Event& event);
+AllowedEk FromProto(const v1::AllowedEk& ek);
 PolicyInfo FromProto(const v1::PolicyInfo& info);
 
 v1::AgentSettings ToProto(const AgentSettings& settings);

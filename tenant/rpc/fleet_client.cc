@@ -24,6 +24,7 @@ namespace cupel::tenant {
 namespace {
 
 constexpr uint32_t kPageSize = 500;
+constexpr int kEksPerCall = 10'000;
 constexpr size_t kChunkSize = size_t{256} << 10;
 // A page of agents that all have many findings.
 constexpr int kMaxReplySize = 64 << 20;
@@ -53,6 +54,7 @@ v1::AddAgentRequest ToProto(const NewAgent& agent) {
   *request.mutable_settings() = ToProto(agent.settings);
   request.set_ek_sha256(agent.ek_sha256);
   request.set_trust_on_first_use(agent.trust_on_first_use);
+  request.set_vouched(agent.vouched);
   return request;
 }
 
@@ -233,6 +235,7 @@ absl::StatusOr<ReportedAgent> FleetClient::Reactivate(
   }
   request.set_reason(reactivation.reason);
   request.set_reset_counters(reactivation.reset_counters);
+  request.set_boot_composite(reactivation.boot_composite);
   v1::ReactivateReply reply;
   CUPEL_RETURN_IF_ERROR(
       Call(*fleet_, &v1::Fleet::Stub::Reactivate, request, reply));
@@ -251,6 +254,35 @@ absl::Status FleetClient::AttestNow(const AgentId& id) {
   request.set_agent_id(id.ToString());
   v1::AttestNowReply reply;
   return Call(*fleet_, &v1::Fleet::Stub::AttestNow, request, reply);
+}
+
+absl::Status FleetClient::AllowEks(const std::vector<std::string>& ek_sha256,
+                                   bool remove) {
+  for (size_t sent = 0; sent < ek_sha256.size();) {
+    v1::AllowEksRequest request;
+    request.set_remove(remove);
+    while (sent < ek_sha256.size() && request.ek_sha256_size() < kEksPerCall) {
+      request.add_ek_sha256(ek_sha256[sent++]);
+    }
+    v1::AllowEksReply reply;
+    CUPEL_RETURN_IF_ERROR(
+        Call(*fleet_, &v1::Fleet::Stub::AllowEks, request, reply));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<AllowedEk>> FleetClient::ListAllowedEks() {
+  std::vector<AllowedEk> eks;
+  v1::ListAllowedEksRequest request;
+  do {
+    v1::ListAllowedEksReply reply;
+    CUPEL_RETURN_IF_ERROR(
+        Call(*fleet_, &v1::Fleet::Stub::ListAllowedEks, request, reply));
+    for (const v1::AllowedEk& ek : reply.eks()) eks.push_back(FromProto(ek));
+    if (reply.next_page_token() == request.page_token()) break;
+    request.set_page_token(reply.next_page_token());
+  } while (!request.page_token().empty());
+  return eks;
 }
 
 absl::Status FleetClient::Watch(

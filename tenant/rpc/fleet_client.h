@@ -48,6 +48,9 @@ class FleetClient final : public Fleet {
       const Reactivation& reactivation) override;
   absl::Status Stop(const AgentId& id) override;
   absl::Status AttestNow(const AgentId& id) override;
+  absl::Status AllowEks(const std::vector<std::string>& ek_sha256,
+                        bool remove) override;
+  absl::StatusOr<std::vector<AllowedEk>> ListAllowedEks() override;
   absl::Status Watch(const Selector& selector, bool with_present,
                      absl::FunctionRef<bool(const FleetEvent&)> visit) override;
   absl::StatusOr<StoredPolicy> PutPolicy(const std::string& name, bool create,

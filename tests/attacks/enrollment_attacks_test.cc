@@ -1,16 +1,15 @@
 // Attacks on enrolment: keys, certificates, ids, cookies.
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "catch2/catch.hpp"
-#include "common/tpm/binding.h"
 #include "common/tpm/constants.h"
 #include "common/tpm/ek_template.h"
 #include "common/tpm/public_area.h"
 #include "common/util/bytes.h"
+#include "tests/attacks/wrong_keys.h"
 #include "tests/support/enrollment_bench.h"
 #include "tests/support/status_matchers.h"
 
@@ -56,34 +55,15 @@ tpm::CompleteEnrollment Forge(const Secret& secret,
                               const AgentId& id,
                               const std::vector<uint8_t>& ek_name,
                               const std::vector<uint8_t>& ak_name) {
-  const crypto::Digest verifier = VerifierHash();
-  return {.cookie = challenge.cookie,
-          .proof = ToVector(
-              tpm::EnrollmentProof(secret, {.cookie = challenge.cookie,
-                                            .agent_id = &id,
-                                            .ek_name = ek_name,
-                                            .ak_name = ak_name,
-                                            .verifier_certificate = &verifier})
-                  .value()
-                  .Reveal())};
+  return testing::ForgeProof(secret, challenge, VerifierHash(), id, ek_name,
+                             ak_name);
 }
 
 TEST_CASE("A2: an AK with other attributes does not enrol") {
   const EnrollmentBench bench;
   const Machine machine(bench.vendor);
   REQUIRE_THAT(StatusOf(bench.Begin(machine.request())), IsOk());
-  const std::vector<std::function<void(tpm::PublicArea&)>> changes = {
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrRestricted; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrSign; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrFixedTpm; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrFixedParent; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrSensitiveDataOrigin; },
-      [](auto& ak) { ak.attributes |= tpm::kAttrDecrypt; },
-      [](auto& ak) { ak.scheme = {}; },
-      [](auto& ak) { ak.scheme.hash = crypto::HashAlgorithm::kSha1; },
-      [](auto& ak) { ak.name_algorithm = crypto::HashAlgorithm::kSha1; },
-  };
-  for (const auto& change : changes) {
+  for (const auto& change : testing::WrongAks()) {
     tpm::PublicArea ak = machine.tpm().ak();
     change(ak);
     tpm::BeginEnrollment request = machine.request();
@@ -122,7 +102,7 @@ TEST_CASE("A3: an enrolled id with another TPM") {
   CHECK(agent->enrollment->ek_name == first.ek().area().Name());
   CHECK(agent->enrollment->ak_name == first.tpm().ak().Name());
   // After a delete the id is free.
-  REQUIRE_THAT(bench.store.DeleteAgent("", TestAgent(), "operator"), IsOk());
+  REQUIRE_THAT(bench.store.AddAndDelete(TestAgent()), IsOk());
   bench.store.Advance(absl::Seconds(1));
   CHECK_THAT(StatusOf(bench.Enroll(second)), IsOk());
 }
@@ -161,20 +141,10 @@ TEST_CASE("A4: a certificate by anybody else") {
 TEST_CASE("A4: a certificate that says something else") {
   const EnrollmentBench bench;
   const Machine machine(bench.vendor);
-  const std::vector<std::function<void(CertificateSpec&)>> changes = {
-      [](auto& s) { s.not_after = TestTime() - absl::Seconds(1); },
-      [](auto& s) { s.not_before = TestTime() + absl::Seconds(1); },
-      [](auto& s) { s.ekus = {"2.23.133.8.3"}; },
-      [](auto& s) { s.ekus.clear(); },
-      [](auto& s) { s.is_ca = true; },
-      [](auto& s) { s.san_directory.clear(); },
-      [](auto& s) { s.is_san_critical = false; },
-      [](auto& s) { s.has_unknown_critical = true; },
-  };
   const CertificateSpec valid = EkSpec(FakeKeyKind::kEcP256, 70);
   REQUIRE_THAT(StatusOf(bench.Begin(RequestWith(bench, machine, valid))),
                IsOk());
-  for (const auto& change : changes) {
+  for (const auto& change : testing::WrongEkCertificates(TestTime())) {
     CertificateSpec spec = valid;
     change(spec);
     CHECK_THAT(StatusOf(bench.Begin(RequestWith(bench, machine, spec))),
@@ -238,7 +208,7 @@ TEST_CASE("A22: cookie and proof a second time") {
   REQUIRE_THAT(StatusOf(bench.Complete(*answer)), IsOk());
   CHECK_THAT(StatusOf(bench.Complete(*answer)), StatusIs(kExists));
   // After a delete the nonce is still consumed.
-  REQUIRE_THAT(bench.store.DeleteAgent("", TestAgent(), "operator"), IsOk());
+  REQUIRE_THAT(bench.store.AddAndDelete(TestAgent()), IsOk());
   CHECK_FALSE(bench.Complete(*answer).ok());
   CHECK(bench.store.agent_count() == 0);
 }
@@ -250,7 +220,7 @@ TEST_CASE("A22: a cookie issued before the last delete") {
   const auto answer = machine.Answer(*bench.Begin(machine.request()));
   REQUIRE_THAT(StatusOf(answer), IsOk());
   bench.store.Advance(absl::Seconds(1));
-  REQUIRE_THAT(bench.store.DeleteAgent("", TestAgent(), "operator"), IsOk());
+  REQUIRE_THAT(bench.store.AddAndDelete(TestAgent()), IsOk());
   bench.store.Advance(absl::Seconds(1));
   CHECK_THAT(StatusOf(bench.Complete(*answer)), StatusIs(kPrecondition));
   CHECK_THAT(StatusOf(bench.Enroll(machine)), IsOk());

@@ -7,11 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/digest.h"
-#include "common/tpm/binding.h"
-#include "common/tpm/constants.h"
-#include "common/tpm/public_area.h"
 #include "common/util/bytes.h"
 #include "tests/attacks/live_scene.h"
+#include "tests/attacks/wrong_keys.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/tcp_relay.h"
 
@@ -37,33 +35,14 @@ tpm::CompleteEnrollment Forge(const Secret& secret,
                               const BegunEnrollment& begun, const AgentId& id,
                               const std::vector<uint8_t>& ek_name,
                               const std::vector<uint8_t>& ak_name) {
-  return {.cookie = begun.challenge.cookie,
-          .proof = ToVector(
-              tpm::EnrollmentProof(
-                  secret, {.cookie = begun.challenge.cookie,
-                           .agent_id = &id,
-                           .ek_name = ek_name,
-                           .ak_name = ak_name,
-                           .verifier_certificate = &begun.certificate_sha256})
-                  .value()
-                  .Reveal())};
+  return ForgeProof(secret, begun.challenge, begun.certificate_sha256, id,
+                    ek_name, ak_name);
 }
 
 TEST_CASE("A2: an AK with other attributes") {
   LiveScene scene;
   FakeTpmMachine machine(scene.deployment.vendor, 2);
-  const std::vector<std::function<void(tpm::PublicArea&)>> changes = {
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrRestricted; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrSign; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrFixedTpm; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrFixedParent; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrSensitiveDataOrigin; },
-      [](auto& ak) { ak.attributes |= tpm::kAttrDecrypt; },
-      [](auto& ak) { ak.scheme = {}; },
-      [](auto& ak) { ak.scheme.hash = crypto::HashAlgorithm::kSha1; },
-      [](auto& ak) { ak.name_algorithm = crypto::HashAlgorithm::kSha1; },
-  };
-  for (const auto& change : changes) {
+  for (const auto& change : WrongAks()) {
     const auto enrolled = EnrollHeld(
         scene.verifier.Attest(), machine, {.begin = [&](auto& begin) {
           tpm::PublicArea ak = machine.machine.tpm.ak();
@@ -122,9 +101,7 @@ TEST_CASE("A3: the victim's id with another TPM") {
   scene.deployment.Advance(absl::Hours(12));
   CHECK_THAT(StatusOf(claim()), StatusIs(kExists));
   // Until an operator deletes it.
-  v1::DeleteAgentRequest remove;
-  remove.set_agent_id(scene.victim.id().ToString());
-  REQUIRE(scene.verifier.As().Call(&v1::Fleet::Stub::DeleteAgent, remove).ok());
+  scene.Delete(scene.victim);
   CHECK_THAT(StatusOf(claim()), IsOk());
   CHECK(scene.State() == AgentState::kEnrolled);
 }
@@ -181,17 +158,7 @@ TEST_CASE("A4: certificates of an EK that say something else") {
   LiveScene scene;
   const Vendor& vendor = scene.deployment.vendor;
   FakeTpmMachine machine(vendor, 2);
-  const std::vector<std::function<void(CertificateSpec&)>> changes = {
-      [&](auto& s) { s.not_after = vendor.time - absl::Seconds(1); },
-      [&](auto& s) { s.not_before = vendor.time + absl::Hours(1); },
-      [](auto& s) { s.ekus = {"2.23.133.8.3"}; },
-      [](auto& s) { s.ekus.clear(); },
-      [](auto& s) { s.is_ca = true; },
-      [](auto& s) { s.san_directory.clear(); },
-      [](auto& s) { s.is_san_critical = false; },
-      [](auto& s) { s.has_unknown_critical = true; },
-  };
-  for (const auto& change : changes) {
+  for (const auto& change : WrongEkCertificates(vendor.time)) {
     CertificateSpec spec =
         ValidAround(vendor.time, EkSpec(FakeKeyKind::kEcP256, 202));
     change(spec);
@@ -420,9 +387,7 @@ TEST_CASE("A22: a cookie and its proof a second time") {
              StatusIs(kExists));
   scene.CheckUnchanged();
   // Nor after a delete, which would make the id somebody's again.
-  v1::DeleteAgentRequest remove;
-  remove.set_agent_id(scene.victim.id().ToString());
-  REQUIRE(scene.verifier.As().Call(&v1::Fleet::Stub::DeleteAgent, remove).ok());
+  scene.Delete(scene.victim);
   CHECK_FALSE(CompleteEnrollment(scene.verifier.Attest(), *answer).ok());
   CheckUnknown(scene, scene.victim.id());
 }
@@ -435,10 +400,7 @@ TEST_CASE("A22: a cookie from before a delete, or too old") {
   const auto answer = AnswerEnrollment(scene.victim, *begun);
   REQUIRE_THAT(StatusOf(answer), IsOk());
   SECTION("before a delete") {
-    v1::DeleteAgentRequest remove;
-    remove.set_agent_id(scene.victim.id().ToString());
-    REQUIRE(
-        scene.verifier.As().Call(&v1::Fleet::Stub::DeleteAgent, remove).ok());
+    scene.Delete(scene.victim);
     CHECK_THAT(StatusOf(CompleteEnrollment(scene.verifier.Attest(), *answer)),
                StatusIs(kPrecondition));
     CheckUnknown(scene, scene.victim.id());

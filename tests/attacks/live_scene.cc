@@ -68,6 +68,12 @@ void LiveScene::UpdatePolicy(HeldMachine& machine) {
   REQUIRE(put.ok());
 }
 
+void LiveScene::Delete(const HeldMachine& machine) {
+  v1::DeleteAgentRequest request;
+  request.set_agent_id(machine.id().ToString());
+  REQUIRE(verifier.As().Call(&v1::Fleet::Stub::DeleteAgent, request).ok());
+}
+
 void LiveScene::HangUp() { stream.reset(); }
 
 std::unique_ptr<HostileStream> LiveScene::Connect(Tampering tampering) {

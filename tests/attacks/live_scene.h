@@ -51,7 +51,9 @@ class LiveScene {
            const std::function<void(v1::AgentSettings&)>& settings = {});
   // Has the policy of `machine` allow what it has measured by now.
   void UpdatePolicy(HeldMachine& machine);
-  // Hangs the victim's stream up and waits until the verifier has noticed.
+  // As an operator.
+  void Delete(const HeldMachine& machine);
+  // Hangs the victim's stream up.
   void HangUp();
   // The victim's machine once more, on a new stream.
   std::unique_ptr<HostileStream> Connect(Tampering tampering = {});

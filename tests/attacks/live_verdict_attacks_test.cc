@@ -405,11 +405,7 @@ TEST_CASE("A32: progress of another policy is not resumed from") {
               .ok());
   CHECK(scene.State() == AgentState::kPending);
   scene.stream = scene.Connect();
-  REQUIRE(scene.stream->SendHello());
-  const auto challenge = scene.stream->AwaitChallenge();
-  REQUIRE(challenge.has_value());
-  REQUIRE(scene.stream->SendQuote(*challenge));
-  REQUIRE(scene.stream->AwaitListRequest());
+  REQUIRE(scene.stream->Prove());
   CHECK(scene.stream->offset() == 0);
   REQUIRE(scene.stream->SendList());
   CHECK(scene.stream->Outcome() == "FAILED ima.not_in_policy");

@@ -11,6 +11,7 @@
 #include "common/tpm/public_area.h"
 #include "common/util/bytes.h"
 #include "common/util/hex.h"
+#include "tests/attacks/wrong_keys.h"
 #include "tests/support/evidence_builder.h"
 
 namespace cupel {
@@ -102,18 +103,7 @@ TEST_CASE("A2: a quote by a key that was not enrolled") {
 
 TEST_CASE("A2: an AK that signs what no TPM made, in every way") {
   const FakeMachine machine;
-  const std::vector<std::function<void(tpm::PublicArea&)>> changes = {
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrRestricted; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrSign; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrFixedTpm; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrFixedParent; },
-      [](auto& ak) { ak.attributes &= ~tpm::kAttrSensitiveDataOrigin; },
-      [](auto& ak) { ak.attributes |= tpm::kAttrDecrypt; },
-      [](auto& ak) { ak.scheme = {}; },
-      [](auto& ak) { ak.scheme.hash = kSha1; },
-      [](auto& ak) { ak.name_algorithm = kSha1; },
-  };
-  for (const auto& change : changes) {
+  for (const auto& change : testing::WrongAks()) {
     ValidEvidence evidence = machine.Attest();
     tpm::PublicArea area = machine.tpm.ak();
     change(area);

@@ -30,6 +30,9 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::TemporaryFolder;
 using enum absl::StatusCode;
 
+// What is told of an id or an EK that somebody has, whoever that is [A21].
+constexpr char kTaken[] = "the id or the EK is taken";
+
 std::string HexOf(absl::string_view text) {
   return crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(text)).Hex();
 }
@@ -85,12 +88,26 @@ class Fixture {
     settings.interval = absl::Seconds(7);
     return settings;
   }
+  absl::StatusOr<PolicyRecord> Put(absl::string_view tenant,
+                                   absl::string_view name,
+                                   absl::string_view file, bool create) {
+    return store().PutPolicy(tenant, name, AsBytes(file), /*digest_count=*/3,
+                             create, "ann");
+  }
   void PutPolicies(absl::string_view tenant = "acme") {
     for (const char* const name : {"base", "web"}) {
-      REQUIRE_THAT(StatusOf(store().PutPolicy(tenant, name, AsBytes("{}"),
-                                              /*create=*/true, "ann")),
-                   IsOk());
+      REQUIRE_THAT(StatusOf(Put(tenant, name, "{}", /*create=*/true)), IsOk());
     }
+  }
+  absl::Status Update(absl::string_view tenant, const AgentId& id,
+                      const AgentSettings& wanted) {
+    return store().UpdateAgent(
+        tenant, id,
+        [&](AgentSettings& settings) {
+          settings = wanted;
+          return absl::OkStatus();
+        },
+        "ann");
   }
   // An agent of "acme" that is enrolled, added and PENDING.
   AgentRecord MakePending(int number = 1) {
@@ -105,21 +122,19 @@ class Fixture {
   }
   VerdictWrite VerdictFor(const AgentRecord& agent,
                           std::optional<AgentState> state) const {
-    VerdictWrite write{agent.id,
-                       agent.owner_epoch,
-                       agent.policy_epoch,
-                       state,
-                       "reason",
-                       {},
-                       {},
-                       {},
-                       {},
-                       "c0ffee"};
+    VerdictWrite write{.id = agent.id,
+                       .owner_epoch = agent.owner_epoch,
+                       .policy_epoch = agent.policy_epoch,
+                       .state = state,
+                       .reason = "reason",
+                       .boot_composite = "c0ffee",
+                       .decided = state == AgentState::kTrusted ||
+                                  state == AgentState::kFailed};
     if (state == AgentState::kTrusted) {
       write.valid_until = now_ + absl::Minutes(1);
     }
     if (state == AgentState::kFailed) {
-      write.findings = {
+      write.findings = std::vector{
           MakeFinding("ima.digest_mismatch", Severity::kFailure, "evil")};
     }
     write.counts.entries = 12;
@@ -127,6 +142,7 @@ class Fixture {
     write.progress.entry_count = 12;
     write.progress.byte_offset = 1234;
     write.progress.clock_info = tpm::ClockInfo{99, 3, 1, true};
+    write.clock_info = tpm::ClockInfo{100, 3, 1, true};
     return write;
   }
   AgentRecord Record(const AgentRecord& agent, AgentState state) {
@@ -166,7 +182,7 @@ TEST_CASE_METHOD(Fixture, "enrolment binds an id to an EK",
 
   SECTION("A3: another EK is refused, and the first stays") {
     CHECK_THAT(StatusOf(Enroll(Id(1), "ek2")),
-               StatusIs(kAlreadyExists, "another EK"));
+               StatusIs(kAlreadyExists, kTaken));
     const auto found = store().FindAgent(Id(1));
     REQUIRE_THAT(StatusOf(found), IsOk());
     CHECK(found->enrollment->ek_sha256 == HexOf("ek1"));
@@ -174,7 +190,7 @@ TEST_CASE_METHOD(Fixture, "enrolment binds an id to an EK",
   }
   SECTION("A21: an EK has one id") {
     const auto second = Enroll(Id(2), "ek1");
-    CHECK_THAT(StatusOf(second), StatusIs(kAlreadyExists, "another id"));
+    CHECK_THAT(StatusOf(second), StatusIs(kAlreadyExists, kTaken));
     // Words that name no other tenant's object.
     CHECK(second.status().message().find(Id(1).ToString()) ==
           absl::string_view::npos);
@@ -186,7 +202,7 @@ TEST_CASE_METHOD(Fixture, "enrolment binds an id to an EK",
     Pass(absl::Seconds(1));
     CHECK_THAT(
         StatusOf(store().Enroll(Id(2), again, AsBytes("n"), now_, "", 100)),
-        StatusIs(kAlreadyExists, "another id"));
+        StatusIs(kAlreadyExists, kTaken));
   }
   SECTION("A31: a new AK keeps all else, and ends the old stream") {
     Enrollment renewed = EnrollmentOf("ek1");
@@ -245,7 +261,7 @@ TEST_CASE_METHOD(Fixture, "A22: a cookie from before the delete is refused",
   const Enrollment enrollment = EnrollmentOf("ek1");
   CHECK_THAT(StatusOf(store().Enroll(agent.id, enrollment, AsBytes("x"), issued,
                                      "", 100)),
-             StatusIs(kFailedPrecondition, "deleted"));
+             StatusIs(kFailedPrecondition, "too old"));
   Pass(absl::Nanoseconds(1));
   CHECK_THAT(StatusOf(store().Enroll(agent.id, enrollment, AsBytes("x"), now_,
                                      "", 100)),
@@ -330,14 +346,130 @@ TEST_CASE_METHOD(Fixture, "an enrolled agent is added",
     CHECK_THAT(StatusOf(store().AddAgent("other", Id(1), {}, "", "eve")),
                StatusIs(kAlreadyExists));
   }
-  SECTION("A21: not with another EK than it has") {
-    CHECK_THAT(
-        StatusOf(store().AddAgent("acme", Id(1), {}, HexOf("ek2"), "ann")),
-        StatusIs(kFailedPrecondition, "another EK"));
+  SECTION("A21: not with another EK than it has, which is forgotten") {
+    const auto agent = store().AddAgent("acme", Id(1), {}, HexOf("ek2"), "ann");
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    CHECK(agent->state == AgentState::kExpected);
+    CHECK_FALSE(agent->enrollment.has_value());
+    CHECK(agent->owner_epoch > 0);
+    CHECK_THAT(StatusOf(store().FindAgent(Id(1))), StatusIs(kNotFound));
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek1")),
+               StatusIs(kAlreadyExists, kTaken));
+    const auto enrolled = Enroll(Id(1), "ek2");
+    REQUIRE_THAT(StatusOf(enrolled), IsOk());
+    CHECK(enrolled->state == AgentState::kPending);
+    // The machine that was there first may have another id.
+    CHECK_THAT(StatusOf(Enroll(Id(2), "ek1")), IsOk());
   }
   SECTION("a fingerprint has its one form") {
     CHECK_THAT(StatusOf(store().AddAgent("acme", Id(1), {}, "AB", "ann")),
                StatusIs(kInvalidArgument, "64"));
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "A21: a token takes an id that nobody has claimed",
+                 "[contract][enroll]") {
+  REQUIRE_THAT(store().AddEnrollmentToken("acme", HexOf("secret"),
+                                          now_ + absl::Minutes(5)),
+               IsOk());
+  REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
+  CHECK_THAT(StatusOf(Enroll(Id(1), "ek2")), StatusIs(kAlreadyExists, kTaken));
+  const auto agent = Enroll(Id(1), "ek2", "secret");
+  REQUIRE_THAT(StatusOf(agent), IsOk());
+  CHECK(agent->tenant == "acme");
+  CHECK(agent->enrollment->ek_sha256 == HexOf("ek2"));
+  // Once a tenant has it, it stays.
+  REQUIRE_THAT(store().AddEnrollmentToken("other", HexOf("second"),
+                                          now_ + absl::Minutes(5)),
+               IsOk());
+  CHECK_THAT(StatusOf(Enroll(Id(1), "ek3", "second")),
+             StatusIs(kAlreadyExists, kTaken));
+}
+
+TEST_CASE_METHOD(Fixture, "A21: an unclaimed enrolment gets no younger",
+                 "[contract][enroll]") {
+  REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
+  const absl::Time first = now_;
+  Pass(absl::Hours(1));
+  REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
+  CHECK(store().FindAgent(Id(1))->enrollment->time == first);
+  REQUIRE_THAT(store().Expire(first + absl::Minutes(1)), IsOk());
+  CHECK_THAT(StatusOf(store().FindAgent(Id(1))), StatusIs(kNotFound));
+}
+
+TEST_CASE_METHOD(Fixture, "a tenant vouches for EKs", "[contract][operator]") {
+  const std::vector<std::string> eks = {HexOf("ek1"), HexOf("ek3")};
+  REQUIRE_THAT(store().AllowEks("acme", eks, "ann"), IsOk());
+  REQUIRE_THAT(store().AllowEks("acme", eks, "bob"), IsOk());
+  REQUIRE_THAT(store().AllowEks("other", std::vector{HexOf("ek2")}, "eve"),
+               IsOk());
+  CHECK_THAT(store().AllowEks("acme", std::vector<std::string>{"AB"}, "ann"),
+             StatusIs(kInvalidArgument, "64"));
+  const auto list = store().ListAllowedEks("acme", "", 10);
+  REQUIRE_THAT(StatusOf(list), IsOk());
+  REQUIRE(list->size() == 2);
+  CHECK((*list)[0].who == "ann");
+  CHECK((*list)[0].time == now_);
+  CHECK(store().ListAllowedEks("acme", (*list)[0].ek_sha256, 10)->size() == 1);
+  CHECK(store().ListAllowedEks("acme", "", 1)->size() == 1);
+
+  SECTION("an enrolled agent is added by it") {
+    REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
+    const auto agent = store().AddVouchedAgent("acme", Id(1), {}, "ann");
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    CHECK(agent->state == AgentState::kPending);
+    CHECK(agent->wanted_ek_sha256 == HexOf("ek1"));
+  }
+  SECTION("by another tenant's list it is not") {
+    REQUIRE_THAT(StatusOf(Enroll(Id(2), "ek2")), IsOk());
+    CHECK_THAT(StatusOf(store().AddVouchedAgent("acme", Id(2), {}, "ann")),
+               StatusIs(kFailedPrecondition, "vouches"));
+    CHECK(store().ListUnclaimed()->size() == 1);
+  }
+  SECTION("nor by what was taken off it") {
+    REQUIRE_THAT(store().DisallowEks("acme", std::vector{HexOf("ek1")}, "ann"),
+                 IsOk());
+    REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
+    CHECK_THAT(StatusOf(store().AddVouchedAgent("acme", Id(1), {}, "ann")),
+               StatusIs(kFailedPrecondition, "vouches"));
+  }
+  SECTION("a token of the tenant's is as good") {
+    REQUIRE_THAT(store().AddEnrollmentToken("acme", HexOf("secret"),
+                                            now_ + absl::Minutes(5)),
+                 IsOk());
+    REQUIRE_THAT(StatusOf(Enroll(Id(9), "ek9", "secret")), IsOk());
+    const auto agent = store().AddVouchedAgent("acme", Id(9), {}, "ann");
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    CHECK(agent->state == AgentState::kPending);
+  }
+  SECTION("one that is expected takes such an EK alone") {
+    const auto agent = store().AddVouchedAgent("acme", Id(1), {}, "ann");
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    CHECK(agent->state == AgentState::kExpected);
+    CHECK(agent->ek_vouched);
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek2")),
+               StatusIs(kAlreadyExists, kTaken));
+    const auto enrolled = Enroll(Id(1), "ek3");
+    REQUIRE_THAT(StatusOf(enrolled), IsOk());
+    CHECK(enrolled->state == AgentState::kPending);
+    CHECK_FALSE(enrolled->ek_vouched);
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek1")),
+               StatusIs(kAlreadyExists, kTaken));
+  }
+  SECTION("or one that comes with a token of the tenant's") {
+    for (const char* const tenant : {"acme", "other"}) {
+      REQUIRE_THAT(store().AddEnrollmentToken(tenant, HexOf(tenant),
+                                              now_ + absl::Minutes(5)),
+                   IsOk());
+    }
+    REQUIRE_THAT(StatusOf(store().AddVouchedAgent("acme", Id(1), {}, "ann")),
+                 IsOk());
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek2", "other")),
+               StatusIs(kAlreadyExists, kTaken));
+    CHECK_THAT(StatusOf(Enroll(Id(1), "ek2", "acme")), IsOk());
+    // It is used up.
+    CHECK_THAT(StatusOf(Enroll(Id(2), "ek4", "acme")),
+               StatusIs(kPermissionDenied));
   }
 }
 
@@ -350,8 +482,7 @@ TEST_CASE_METHOD(Fixture, "an expected agent takes its own EK alone",
   CHECK_FALSE(expected->enrollment.has_value());
   CHECK_THAT(StatusOf(store().FindAgent(Id(1))), StatusIs(kNotFound));
   CHECK_THAT(StatusOf(store().ClaimAgent(Id(1), "node")), StatusIs(kNotFound));
-  CHECK_THAT(StatusOf(Enroll(Id(1), "ek2")),
-             StatusIs(kAlreadyExists, "another EK"));
+  CHECK_THAT(StatusOf(Enroll(Id(1), "ek2")), StatusIs(kAlreadyExists, kTaken));
   const auto enrolled = Enroll(Id(1), "ek1");
   REQUIRE_THAT(StatusOf(enrolled), IsOk());
   CHECK(enrolled->state == AgentState::kPending);
@@ -371,10 +502,8 @@ TEST_CASE_METHOD(Fixture, "A31: FAILED outlives all but an operator",
   }
   CHECK_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk());
   CHECK_THAT(StatusOf(store().ClaimAgent(Id(1), "node")), IsOk());
-  CHECK_THAT(store().UpdateAgent("acme", Id(1), Settings(), "ann"), IsOk());
-  CHECK_THAT(StatusOf(store().PutPolicy("acme", "base", AsBytes("{ }"),
-                                        /*create=*/false, "ann")),
-             IsOk());
+  CHECK_THAT(Update("acme", Id(1), Settings()), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "base", "{ }", false)), IsOk());
   CHECK_THAT(store().RecordSeen(Id(1), now_), IsOk());
   Pass(absl::Hours(1000));
   CHECK_THAT(store().Expire(now_), IsOk());
@@ -384,7 +513,7 @@ TEST_CASE_METHOD(Fixture, "A31: FAILED outlives all but an operator",
 
   // It fails again: on record, and no change of state.
   VerdictWrite again = VerdictFor(agent, std::nullopt);
-  again.findings = {
+  again.findings = std::vector{
       MakeFinding("ima.not_in_policy", Severity::kFailure, "worse")};
   const uint64_t events = EventCount();
   REQUIRE_THAT(StatusOf(store().RecordVerdict(again)), IsOk());
@@ -398,7 +527,7 @@ TEST_CASE_METHOD(Fixture, "A31: FAILED outlives all but an operator",
 TEST_CASE_METHOD(Fixture, "reactivation drops progress and keeps history",
                  "[contract][operator]") {
   AgentRecord agent = MakePending();
-  CHECK_THAT(store().Reactivate("acme", Id(1), {}, false, "", "ann"),
+  CHECK_THAT(store().Reactivate("acme", Id(1), {}, "ann"),
              StatusIs(kFailedPrecondition, "PENDING"));
   agent = Record(agent, AgentState::kFailed);
   AcceptedFinding accepted;
@@ -408,13 +537,19 @@ TEST_CASE_METHOD(Fixture, "reactivation drops progress and keeps history",
   accepted.reset_count = 3;
   accepted.why = "known";
   const bool reset_counters = GENERATE(true, false);
-  REQUIRE_THAT(store().Reactivate("acme", Id(1), {accepted}, reset_counters,
-                                  "beef", "ann"),
+  REQUIRE_THAT(store().Reactivate("acme", Id(1),
+                                  {.accepted = {accepted},
+                                   .reset_counters = reset_counters,
+                                   .boot_composite = "beef",
+                                   .why = "it is known"},
+                                  "ann"),
                IsOk());
   const AgentRecord after = Get();
   CHECK(after.state == AgentState::kPending);
+  CHECK(after.state_reason == "reactivated by ann: it is known");
   CHECK(after.policy_epoch > agent.policy_epoch);
   CHECK(after.progress.key.empty());
+  CHECK(after.clock_info.has_value() == !reset_counters);
   CHECK(after.progress.entry_count == 0);
   CHECK(after.progress.clock_info.has_value() == !reset_counters);
   CHECK(after.attestation_count == agent.attestation_count);
@@ -428,6 +563,88 @@ TEST_CASE_METHOD(Fixture, "reactivation drops progress and keeps history",
   CHECK_THAT(
       StatusOf(store().RecordVerdict(VerdictFor(agent, AgentState::kTrusted))),
       StatusIs(kAborted));
+}
+
+TEST_CASE_METHOD(Fixture, "a PENDING agent's boot is approved",
+                 "[contract][operator]") {
+  AgentRecord agent = MakePending();
+  VerdictWrite write = VerdictFor(agent, std::nullopt);
+  write.reason = "boot.rule_missing";
+  REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
+  CHECK_THAT(store().Reactivate("acme", Id(1), {.why = "to see"}, "ann"),
+             StatusIs(kFailedPrecondition, "PENDING"));
+  CHECK_THAT(
+      store().Reactivate(
+          "acme", Id(1),
+          {.accepted = {AcceptedFinding()}, .boot_composite = "beef"}, "ann"),
+      StatusIs(kFailedPrecondition, "PENDING"));
+  REQUIRE_THAT(
+      store().Reactivate("acme", Id(1), {.boot_composite = "beef"}, "ann"),
+      IsOk());
+  CHECK(Get().state == AgentState::kPending);
+  CHECK(Get().state_reason == "boot approved by ann");
+  CHECK(Get().pinned_boot_composite == "beef");
+  CHECK(Get().progress.entry_count == 12);  // its key tells what it is worth
+  // What was begun before is not recorded.
+  CHECK(Get().policy_epoch > agent.policy_epoch);
+  Record(Get(), AgentState::kTrusted);
+  CHECK_THAT(
+      store().Reactivate("acme", Id(1), {.boot_composite = "cafe"}, "ann"),
+      StatusIs(kFailedPrecondition, "TRUSTED"));
+}
+
+TEST_CASE_METHOD(Fixture, "why nothing could be decided is on record",
+                 "[contract][verdict]") {
+  const AgentRecord agent = MakePending();
+  VerdictWrite write = VerdictFor(agent, std::nullopt);
+  write.reason = "boot.rule_missing";
+  const uint64_t events = EventCount();
+  REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
+  CHECK(Get().state == AgentState::kPending);
+  CHECK(Get().state_reason == "boot.rule_missing");
+  CHECK(Get().clock_info == write.clock_info);
+  // It is no attestation, and nothing has happened.
+  CHECK(Get().attestation_count == 0);
+  CHECK_FALSE(Get().last_attested.has_value());
+  CHECK(EventCount() == events);
+  // FAILED keeps why it failed.
+  Record(agent, AgentState::kFailed);
+  CHECK(Get().attestation_count == 1);
+  REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
+  CHECK(Get().state_reason == "reason");
+}
+
+TEST_CASE_METHOD(Fixture, "findings end with TRUSTED", "[contract][verdict]") {
+  AgentRecord agent = Record(MakePending(), AgentState::kFailed);
+  REQUIRE(agent.findings.size() == 1);
+  REQUIRE_THAT(store().Reactivate("acme", Id(1), {}, "ann"), IsOk());
+  agent = Record(Get(), AgentState::kTrusted);
+  CHECK(agent.findings.empty());
+  CHECK(Get().findings.empty());
+  const uint64_t events = EventCount();
+  Record(agent, AgentState::kPending);
+  CHECK(store().EventsAfter("acme", events, 1)->front().findings.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "A15: a record and an event hold so many findings",
+                 "[contract][verdict]") {
+  const AgentRecord agent = MakePending();
+  VerdictWrite write = VerdictFor(agent, AgentState::kFailed);
+  Finding finding =
+      MakeFinding("ima.not_in_policy", Severity::kFailure, "a file");
+  finding.path = std::string(8000, 'x');
+  write.findings->assign(5000, finding);
+  REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
+  CHECK(Get().findings.size() > 10);
+  CHECK(Get().findings.size() < 100);
+  const auto events = store().EventsAfter("acme", EventCount() - 1, 1);
+  REQUIRE_THAT(StatusOf(events), IsOk());
+  CHECK(events->front().findings.size() == 2);
+  // The same again is no news.
+  write.state.reset();
+  const uint64_t count = EventCount();
+  REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
+  CHECK(EventCount() == count);
 }
 
 TEST_CASE_METHOD(Fixture, "STOPPED is left by an operator alone",
@@ -445,7 +662,7 @@ TEST_CASE_METHOD(Fixture, "STOPPED is left by an operator alone",
   const uint64_t events = EventCount();
   CHECK_THAT(store().StopAgent("acme", Id(1), "ann"), IsOk());
   CHECK(EventCount() == events);
-  REQUIRE_THAT(store().Reactivate("acme", Id(1), {}, false, "", "ann"), IsOk());
+  REQUIRE_THAT(store().Reactivate("acme", Id(1), {}, "ann"), IsOk());
   CHECK(Get().state == AgentState::kPending);
 }
 
@@ -507,7 +724,7 @@ TEST_CASE_METHOD(Fixture, "a verdict and its progress are one",
   SECTION("a reason in any bytes fails as well as another") {
     write = VerdictFor(agent, AgentState::kFailed);
     write.reason = std::string("bad\xff\0", 5);
-    write.findings[0].path = std::string("/a\xff\0b", 5);
+    write.findings->front().path = std::string("/a\xff\0b", 5);
     REQUIRE_THAT(StatusOf(store().RecordVerdict(write)), IsOk());
     CHECK(Get().state == AgentState::kFailed);
     CHECK(Get().state_reason == "bad\\xff\\x00");
@@ -547,13 +764,9 @@ TEST_CASE_METHOD(Fixture, "A18, A32: both epochs fence a verdict",
     CHECK(claimed->owner_epoch == agent.owner_epoch + 1);
   }
   SECTION("a new AK") { REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1")), IsOk()); }
-  SECTION("other settings") {
-    REQUIRE_THAT(store().UpdateAgent("acme", Id(1), {}, "ann"), IsOk());
-  }
+  SECTION("other settings") { REQUIRE_THAT(Update("acme", Id(1), {}), IsOk()); }
   SECTION("another version of a policy") {
-    REQUIRE_THAT(StatusOf(store().PutPolicy("acme", "web", AsBytes("{ }"),
-                                            false, "ann")),
-                 IsOk());
+    REQUIRE_THAT(StatusOf(Put("acme", "web", "{ }", false)), IsOk());
   }
   const uint64_t events = EventCount();
   for (const std::optional<AgentState> state :
@@ -577,8 +790,7 @@ TEST_CASE_METHOD(Fixture, "what a policy says counts at once",
   REQUIRE_THAT(StatusOf(third), IsOk());
   const AgentRecord unnamed = Record(*third, AgentState::kTrusted);
 
-  const auto policy =
-      store().PutPolicy("acme", "web", AsBytes("{\"a\":1}"), false, "ann");
+  const auto policy = Put("acme", "web", "{\"a\":1}", false);
   REQUIRE_THAT(StatusOf(policy), IsOk());
   CHECK(policy->version == 2);
   CHECK(policy->content_id == HexOf("{\"a\":1}"));
@@ -597,24 +809,24 @@ TEST_CASE_METHOD(Fixture, "what a policy says counts at once",
 }
 
 TEST_CASE_METHOD(Fixture, "policies are kept by name", "[contract][policy]") {
-  CHECK_THAT(StatusOf(store().PutPolicy("acme", "p", AsBytes("1"), false, "a")),
-             StatusIs(kNotFound, "p"));
-  REQUIRE_THAT(
-      StatusOf(store().PutPolicy("acme", "p", AsBytes("1"), true, "a")),
-      IsOk());
-  CHECK_THAT(StatusOf(store().PutPolicy("acme", "p", AsBytes("2"), true, "a")),
+  CHECK_THAT(StatusOf(Put("acme", "p", "1", false)), StatusIs(kNotFound, "p"));
+  REQUIRE_THAT(StatusOf(Put("acme", "p", "1", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "p", "2", true)),
              StatusIs(kAlreadyExists, "p"));
-  CHECK_THAT(StatusOf(store().PutPolicy("acme", "p", {}, false, "a")),
-             StatusIs(kInvalidArgument));
+  CHECK_THAT(StatusOf(Put("acme", "p", "", false)), StatusIs(kInvalidArgument));
   const auto policy = store().GetPolicy("acme", "p");
   REQUIRE_THAT(StatusOf(policy), IsOk());
   CHECK(AsText(policy->file) == "1");
   CHECK(policy->version == 1);
+  CHECK(policy->size == 1);
+  CHECK(policy->digest_count == 3);
   CHECK(policy->created == now_);
   const auto list = store().ListPolicies("acme");
   REQUIRE_THAT(StatusOf(list), IsOk());
   REQUIRE(list->size() == 1);
   CHECK(list->front().file.empty());
+  CHECK(list->front().size == 1);
+  CHECK(list->front().digest_count == 3);
   CHECK_THAT(store().DeletePolicy("acme", "q", "a"), StatusIs(kNotFound));
   CHECK_THAT(store().DeletePolicy("acme", "p", "a"), IsOk());
   CHECK_THAT(StatusOf(store().GetPolicy("acme", "p")), StatusIs(kNotFound));
@@ -625,24 +837,22 @@ TEST_CASE_METHOD(Fixture, "policies are kept by name", "[contract][policy]") {
   CHECK_THAT(store().DeletePolicy("acme", "web", "a"),
              StatusIs(kFailedPrecondition, "2 agents"));
   REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "a"), IsOk());
-  REQUIRE_THAT(store().UpdateAgent("acme", Id(2), {}, "a"), IsOk());
+  REQUIRE_THAT(Update("acme", Id(2), {}), IsOk());
   CHECK_THAT(store().DeletePolicy("acme", "web", "a"), IsOk());
-  CHECK_THAT(store().UpdateAgent("acme", Id(2), Settings(), "a"),
-             StatusIs(kNotFound, "web"));
+  CHECK_THAT(Update("acme", Id(2), Settings()), StatusIs(kNotFound, "web"));
   CHECK(Get(2).settings == AgentSettings());
 }
 
 TEST_CASE_METHOD(Fixture, "an update makes TRUSTED PENDING",
                  "[contract][operator]") {
   const AgentRecord agent = Record(MakePending(), AgentState::kTrusted);
-  REQUIRE_THAT(store().UpdateAgent("acme", Id(1), {}, "ann"), IsOk());
+  REQUIRE_THAT(Update("acme", Id(1), {}), IsOk());
   CHECK(Get().state == AgentState::kPending);
   CHECK(Get().policy_epoch == agent.policy_epoch + 1);
   CHECK(Get().settings == AgentSettings());
   CHECK(Get().progress.entry_count == 12);
   REQUIRE_THAT(StatusOf(Enroll(Id(2), "ek2", "")), IsOk());
-  CHECK_THAT(store().UpdateAgent("acme", Id(2), {}, "ann"),
-             StatusIs(kNotFound));
+  CHECK_THAT(Update("acme", Id(2), {}), StatusIs(kNotFound));
 }
 
 TEST_CASE_METHOD(Fixture, "tenants don't see each other",
@@ -654,10 +864,10 @@ TEST_CASE_METHOD(Fixture, "tenants don't see each other",
     CHECK(status.message().find("acme") == absl::string_view::npos);
   };
   is_hidden(StatusOf(store().GetAgent("other", Id(1))));
-  is_hidden(store().UpdateAgent("other", Id(1), {}, "eve"));
+  is_hidden(Update("other", Id(1), {}));
   is_hidden(store().DeleteAgent("other", Id(1), "eve"));
   is_hidden(store().StopAgent("other", Id(1), "eve"));
-  is_hidden(store().Reactivate("other", Id(1), {}, true, "", "eve"));
+  is_hidden(store().Reactivate("other", Id(1), {}, "eve"));
   is_hidden(StatusOf(store().GetPolicy("third", "web")));
   is_hidden(store().DeletePolicy("third", "web", "eve"));
   CHECK(store().ListAgents({"other", {}, {}})->empty());
@@ -666,9 +876,7 @@ TEST_CASE_METHOD(Fixture, "tenants don't see each other",
   CHECK(*store().CountAgentsWithPolicy("other", "web") == 0);
   // A policy of the same name is another policy.
   const AgentRecord before = Get();
-  REQUIRE_THAT(
-      StatusOf(store().PutPolicy("other", "web", AsBytes("x"), false, "eve")),
-      IsOk());
+  REQUIRE_THAT(StatusOf(Put("other", "web", "x", false)), IsOk());
   CHECK(Get().policy_epoch == before.policy_epoch);
   CHECK(AsText(store().GetPolicy("acme", "web")->file) == "{}");
   CHECK_THAT(store().DeletePolicy("other", "web", "eve"), IsOk());
@@ -685,7 +893,7 @@ TEST_CASE_METHOD(Fixture, "agents are listed by labels, page by page",
   for (const int number : {3, 1, 2}) MakePending(number);
   AgentSettings settings = Settings();
   settings.labels["site"] = "y";
-  REQUIRE_THAT(store().UpdateAgent("acme", Id(2), settings, "ann"), IsOk());
+  REQUIRE_THAT(Update("acme", Id(2), settings), IsOk());
   const auto ids = [&](const AgentFilter& filter) {
     const auto agents = store().ListAgents(filter);
     REQUIRE_THAT(StatusOf(agents), IsOk());
@@ -700,6 +908,14 @@ TEST_CASE_METHOD(Fixture, "agents are listed by labels, page by page",
   CHECK(ids({"acme", {{"site", "y"}, {"rack", "4"}}, {}}) ==
         std::vector{Id(2)});
   CHECK(ids({"acme", {{"site", "y"}, {"rack", "5"}}, {}}).empty());
+  Record(Get(3), AgentState::kTrusted);
+  CHECK(ids({.tenant = "acme",
+             .labels = {{"site", "x"}},
+             .after = {},
+             .state = AgentState::kTrusted}) == std::vector{Id(3)});
+  const auto only_ids = store().ListAgentIds({"acme", {}, Id(1), 1});
+  REQUIRE_THAT(StatusOf(only_ids), IsOk());
+  CHECK(*only_ids == std::vector{Id(2)});
 }
 
 TEST_CASE_METHOD(Fixture, "each change is an event and is told of",
@@ -729,6 +945,60 @@ TEST_CASE_METHOD(Fixture, "each change is an event and is told of",
       StatusOf(store().RecordVerdict(VerdictFor(agent, AgentState::kTrusted))),
       StatusIs(kAborted));
   CHECK(changes_ == before + 7);
+}
+
+TEST_CASE_METHOD(Fixture, "A15: events are forgotten, findings' first",
+                 "[contract][event]") {
+  AgentRecord agent = Record(MakePending(), AgentState::kFailed);
+  for (int i = 0; i < 150; ++i) {
+    VerdictWrite again = VerdictFor(agent, std::nullopt);
+    again.findings = std::vector{
+        MakeFinding("ima.not_in_policy", Severity::kFailure, absl::StrCat(i))};
+    REQUIRE_THAT(StatusOf(store().RecordVerdict(again)), IsOk());
+  }
+  auto events = store().EventsAfter("acme", 0, 1000);
+  REQUIRE_THAT(StatusOf(events), IsOk());
+  // The add, the failure, and the last of what was found later.
+  REQUIRE(events->size() == 102);
+  CHECK((*events)[1].state == AgentState::kFailed);
+  CHECK((*events)[1].previous == AgentState::kPending);
+  CHECK(events->back().findings.front().detail == "149");
+
+  const absl::Time before = now_;
+  Pass(absl::Hours(1));
+  REQUIRE_THAT(store().StopAgent("acme", Id(1), "ann"), IsOk());
+  REQUIRE_THAT(store().ExpireEvents(before + absl::Minutes(1)), IsOk());
+  events = store().EventsAfter("acme", 0, 1000);
+  REQUIRE_THAT(StatusOf(events), IsOk());
+  REQUIRE(events->size() == 1);
+  CHECK(events->front().state == AgentState::kStopped);
+}
+
+TEST_CASE_METHOD(Fixture, "an agent's settings are changed, not replaced",
+                 "[contract][operator]") {
+  MakePending();
+  REQUIRE_THAT(store().UpdateAgent(
+                   "acme", Id(1),
+                   [](AgentSettings& settings) {
+                     settings.boot = "any";
+                     return absl::OkStatus();
+                   },
+                   "ann"),
+               IsOk());
+  AgentSettings wanted = Settings();
+  wanted.boot = "any";
+  CHECK(Get().settings == wanted);
+  const uint64_t epoch = Get().policy_epoch;
+  CHECK_THAT(store().UpdateAgent(
+                 "acme", Id(1),
+                 [](AgentSettings& settings) {
+                   settings = {};
+                   return absl::InvalidArgumentError("no");
+                 },
+                 "ann"),
+             StatusIs(kInvalidArgument, "no"));
+  CHECK(Get().settings == wanted);
+  CHECK(Get().policy_epoch == epoch);
 }
 
 TEST_CASE_METHOD(Fixture, "last seen only moves on", "[contract][verdict]") {

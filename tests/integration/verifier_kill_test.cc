@@ -85,7 +85,7 @@ class Drill {
         "base", warnings);
     REQUIRE_THAT(file.status(), IsOk());
     REQUIRE_THAT(
-        store->PutPolicy(kTenant, "base", *file, true, "test").status(),
+        store->PutPolicy(kTenant, "base", *file, 0, true, "test").status(),
         IsOk());
     for (const auto& machine : machines_) {
       REQUIRE_THAT(testing::EnrollMachine(*store, machine->id, machine->machine,

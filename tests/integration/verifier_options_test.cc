@@ -125,7 +125,7 @@ struct Bench {
         ToVector(AsBytes(testing::AllowlistOf(machine))), "base", warnings);
     REQUIRE_THAT(file.status(), IsOk());
     REQUIRE_THAT(
-        store->PutPolicy("default", "base", *file, true, "test").status(),
+        store->PutPolicy("default", "base", *file, 0, true, "test").status(),
         IsOk());
     REQUIRE_THAT(testing::EnrollMachine(*store, IdOf(0), machine, "EK"),
                  IsOk());

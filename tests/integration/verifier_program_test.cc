@@ -59,7 +59,7 @@ void Provision(Store& store, const FakeMachine& machine) {
   const auto file = CheckPolicyFile(
       ToVector(AsBytes(testing::AllowlistOf(machine))), "base", warnings);
   REQUIRE_THAT(file.status(), IsOk());
-  REQUIRE_THAT(store.PutPolicy(kTenant, "base", *file, true, "test").status(),
+  REQUIRE_THAT(store.PutPolicy(kTenant, "base", *file, 0, true, "test").status(),
                IsOk());
   REQUIRE_THAT(testing::EnrollMachine(store, Id(), machine, "EK"), IsOk());
   AgentSettings settings;

@@ -271,6 +271,33 @@ class FakeFleet::Services final : public v1::Fleet::Service {
     });
   }
 
+  Status AllowEks(ServerContext*, const v1::AllowEksRequest* request,
+                  v1::AllowEksReply*) override {
+    const std::lock_guard lock(mutex_);
+    ++state_.calls;
+    for (const std::string& ek : request->ek_sha256()) {
+      if (request->remove()) {
+        state_.allowed_eks.erase(ek);
+      } else {
+        state_.allowed_eks.insert(ek);
+      }
+    }
+    return Status::OK;
+  }
+
+  // One a page.
+  Status ListAllowedEks(ServerContext*,
+                        const v1::ListAllowedEksRequest* request,
+                        v1::ListAllowedEksReply* reply) override {
+    const std::lock_guard lock(mutex_);
+    ++state_.calls;
+    const auto next = state_.allowed_eks.upper_bound(request->page_token());
+    if (next == state_.allowed_eks.end()) return Status::OK;
+    reply->add_eks()->set_ek_sha256(*next);
+    reply->set_next_page_token(*next);
+    return Status::OK;
+  }
+
   Status CreateToken(ServerContext*, const v1::CreateTokenRequest* request,
                      v1::CreateTokenReply* reply) override {
     const std::lock_guard lock(mutex_);

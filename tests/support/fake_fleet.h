@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct FakeFleetState {
   v1::ReactivateRequest reactivate;
   v1::WatchRequest watch;
   v1::CreateTokenRequest token;
+  std::set<std::string> allowed_eks;
   std::vector<std::string> stopped;
   std::vector<std::string> attested;
   uint64_t calls = 0;

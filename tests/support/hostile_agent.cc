@@ -261,6 +261,12 @@ bool HostileStream::AwaitListRequest() {
   return list_requested_;
 }
 
+bool HostileStream::Prove() {
+  if (!SendHello()) return false;
+  const auto challenge = AwaitChallenge();
+  return challenge.has_value() && SendQuote(*challenge) && AwaitListRequest();
+}
+
 std::string HostileStream::Round() {
   const auto challenge = AwaitChallenge();
   if (!challenge.has_value() || !SendQuote(*challenge)) return Outcome();

@@ -87,6 +87,9 @@ class HostileStream {
   //
   // Hello and a round.
   std::string Attest();
+  // Hello, the quote, and the request for the list that follows it. False, and
+  // why goes to Outcome(), if it did not get there.
+  bool Prove();
   // Answers the challenge that is armed, or the next one, and sends the list.
   std::string Round();
   // Rounds until the verdict is not PENDING, 5 at the most: a verifier may want

@@ -13,9 +13,8 @@
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 #include "common/util/hex.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/stream_agent.h"
 #include "verifier/pki/pki.h"
 #include "verifier/store/codec.h"
 
@@ -130,16 +129,8 @@ std::string Deployment::Read(const std::string& name) const {
 
 std::shared_ptr<grpc::Channel> Deployment::FleetChannel(
     const std::string& address, const std::string& from) const {
-  grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = Read("pki/ca/certificate.pem");
-  if (!from.empty()) {
-    tls.pem_cert_chain = Read(from + "/certificate.pem");
-    tls.pem_private_key = Read(from + "/key.pem");
-  }
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::SslCredentials(tls),
-                                   arguments);
+  return TlsChannel(address, folder / "pki/ca/certificate.pem",
+                    from.empty() ? "" : folder / from);
 }
 
 std::shared_ptr<grpc::Channel> Deployment::AttestChannel(

@@ -48,13 +48,15 @@ absl::Status SwtpmMachine::Boot() {
   CUPEL_ASSIGN_OR_RETURN(
       agent::Identity identity,
       agent::PrepareIdentity(*tpm_, {.state_folder = folder_.path()}));
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> ek_certificate,
+                         std::move(identity.ek_certificate));
   ek_handle_ = identity.ek_template == tpm::EkTemplate::kL1 ? "0x81010001"
                                                             : "0x81010016";
   CUPEL_ASSIGN_OR_RETURN(
       enrollee_,
       agent::Enrollee::Create({.agent_id = id_,
                                .ek_template = identity.ek_template,
-                               .ek_certificates = {identity.ek_certificate},
+                               .ek_certificates = {ek_certificate},
                                .ek_public = identity.ek.Serialize(),
                                .ak_public = identity.ak.Serialize(),
                                .enrollment_token = "",

@@ -3,6 +3,7 @@
 #define CUPEL_TESTS_SUPPORT_WATCHED_STORE_H_
 
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,7 @@ namespace cupel::testing {
 // called with the function's name ("RecordVerdict"). What `before` throws goes
 // to the caller, and what it returns but OK is the result; it may block. Called
 // by any thread. OnChange and Now are not watched.
-class WatchedStore final : public verifier::Store {
+class WatchedStore : public verifier::Store {
  public:
   using Before = std::function<absl::Status(absl::string_view call)>;
   using AgentRecord = verifier::AgentRecord;
@@ -62,11 +63,19 @@ class WatchedStore final : public verifier::Store {
       return store_.AddAgent(tenant, id, settings, ek_sha256, who);
     });
   }
+  absl::StatusOr<AgentRecord> AddVouchedAgent(absl::string_view tenant,
+                                              const AgentId& id,
+                                              const AgentSettings& settings,
+                                              absl::string_view who) override {
+    return Then("AddVouchedAgent", [&] {
+      return store_.AddVouchedAgent(tenant, id, settings, who);
+    });
+  }
   absl::Status UpdateAgent(absl::string_view tenant, const AgentId& id,
-                           const AgentSettings& settings,
+                           SettingsChange change,
                            absl::string_view who) override {
     return Then("UpdateAgent",
-                [&] { return store_.UpdateAgent(tenant, id, settings, who); });
+                [&] { return store_.UpdateAgent(tenant, id, change, who); });
   }
   absl::Status DeleteAgent(absl::string_view tenant, const AgentId& id,
                            absl::string_view who) override {
@@ -74,13 +83,10 @@ class WatchedStore final : public verifier::Store {
                 [&] { return store_.DeleteAgent(tenant, id, who); });
   }
   absl::Status Reactivate(absl::string_view tenant, const AgentId& id,
-                          std::vector<verifier::AcceptedFinding> accepted,
-                          bool reset_counters,
-                          absl::string_view pin_boot_composite,
+                          const verifier::Reactivation& reactivation,
                           absl::string_view who) override {
     return Then("Reactivate", [&] {
-      return store_.Reactivate(tenant, id, std::move(accepted), reset_counters,
-                               pin_boot_composite, who);
+      return store_.Reactivate(tenant, id, reactivation, who);
     });
   }
   absl::Status StopAgent(absl::string_view tenant, const AgentId& id,
@@ -95,16 +101,42 @@ class WatchedStore final : public verifier::Store {
       const verifier::AgentFilter& filter) override {
     return Then("ListAgents", [&] { return store_.ListAgents(filter); });
   }
+  absl::StatusOr<std::vector<AgentId>> ListAgentIds(
+      const verifier::AgentFilter& filter) override {
+    return Then("ListAgentIds", [&] { return store_.ListAgentIds(filter); });
+  }
   absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() override {
     return Then("ListUnclaimed", [&] { return store_.ListUnclaimed(); });
+  }
+  absl::StatusOr<std::map<verifier::AgentState, uint64_t>> CountAgents()
+      override {
+    return Then("CountAgents", [&] { return store_.CountAgents(); });
+  }
+  absl::Status AllowEks(absl::string_view tenant,
+                        std::span<const std::string> ek_sha256,
+                        absl::string_view who) override {
+    return Then("AllowEks",
+                [&] { return store_.AllowEks(tenant, ek_sha256, who); });
+  }
+  absl::Status DisallowEks(absl::string_view tenant,
+                           std::span<const std::string> ek_sha256,
+                           absl::string_view who) override {
+    return Then("DisallowEks",
+                [&] { return store_.DisallowEks(tenant, ek_sha256, who); });
+  }
+  absl::StatusOr<std::vector<verifier::AllowedEk>> ListAllowedEks(
+      absl::string_view tenant, absl::string_view after,
+      uint32_t limit) override {
+    return Then("ListAllowedEks",
+                [&] { return store_.ListAllowedEks(tenant, after, limit); });
   }
   absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
                                          absl::string_view name,
                                          std::span<const uint8_t> file,
-                                         bool create,
+                                         uint64_t digest_count, bool create,
                                          absl::string_view who) override {
     return Then("PutPolicy", [&] {
-      return store_.PutPolicy(tenant, name, file, create, who);
+      return store_.PutPolicy(tenant, name, file, digest_count, create, who);
     });
   }
   absl::Status DeletePolicy(absl::string_view tenant, absl::string_view name,
@@ -150,6 +182,9 @@ class WatchedStore final : public verifier::Store {
   absl::StatusOr<uint64_t> LastEventSequence() override {
     return Then("LastEventSequence",
                 [&] { return store_.LastEventSequence(); });
+  }
+  absl::Status ExpireEvents(absl::Time before) override {
+    return Then("ExpireEvents", [&] { return store_.ExpireEvents(before); });
   }
   absl::Status Backup(const std::string& path) override {
     return Then("Backup", [&] { return store_.Backup(path); });

@@ -65,10 +65,11 @@ void LogState(const AgentId& agent, AgentState previous, AgentState state,
   if (state == previous) return;
   const std::string id = agent.ToString();
   if (state == AgentState::kFailed) {
-    // The guide's words, which alerts look for. What stops is trust: a failed
-    // agent goes on being appraised.
+    // Word for word what Keylime's users look for. What stops is that the
+    // machine is asked as one that is trusted.
     log.Warning(absl::StrCat("agent ", id, " failed, stopping polling"),
-                {{"previous", AgentStateName(previous)}});
+                {{"previous", AgentStateName(previous)},
+                 {"note", "appraised without trust until it is reactivated"}});
     return;
   }
   log.Info(absl::StrCat("agent ", id, " is ", AgentStateName(state)),

@@ -14,7 +14,9 @@ void LogAppraisalStart(const AgentId& agent, Logger& log);
 // A line for each failure, up to a number of them, and one with the counts.
 void LogAppraisal(const AgentId& agent, const appraisal::Appraisal& appraisal,
                   Logger& log);
-// A change of state, after it was stored.
+// A change of state, after it was stored. That to FAILED is told in Keylime's
+// words, "agent UUID failed, stopping polling", and what they leave out in a
+// field.
 void LogState(const AgentId& agent, AgentState previous, AgentState state,
               Logger& log);
 

@@ -148,7 +148,8 @@ class AttestationStream final
   void SendRefusal(const RefusalMessage& message) override {
     log().Info("stream refused",
                {{"agent", agent_.has_value() ? agent_->ToString() : ""},
-                {"reason", message.reason}});
+                {"reason", message.reason},
+                {"detail", message.detail}});
     Send(ToProto(message));
     End(grpc::Status::OK);
   }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -10,6 +11,7 @@
 #include "common/util/bytes.h"
 #include "common/util/status_macros.h"
 #include "verifier/rpc/peer.h"
+#include "verifier/rpc/status.h"
 #include "verifier/rpc/steady_clock.h"
 #include "verifier/rpc/unary.h"
 
@@ -61,29 +63,45 @@ absl::StatusOr<v1::CompleteEnrollmentReply> DoComplete(
 
 }  // namespace
 
+template <typename Reply, typename Function>
+grpc::ServerUnaryReactor* EnrollmentService::Run(
+    grpc::CallbackServerContext* context, Reply* reply, absl::string_view call,
+    Function function) {
+  auto place = limits_.Begin(PeerAddress(context->peer()));
+  if (!place.ok()) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpc(place.status(), call, log_));
+    return reactor;
+  }
+  // The place is given up with the function.
+  return RunUnary(context, reply, call, pool_, log_,
+                  [place = *std::move(place), function = std::move(function)] {
+                    return function();
+                  });
+}
+
 grpc::ServerUnaryReactor* EnrollmentService::Begin(
     grpc::CallbackServerContext* context,
     const v1::BeginEnrollmentRequest* request,
     v1::BeginEnrollmentReply* reply) {
-  return RunUnary(
-      context, reply, "Enrollment.Begin", pool_, log_, [this, request] {
-        return DoBegin(enroller_, certificate_.current()->certificate_sha256,
-                       *request);
-      });
+  return Run(context, reply, "Enrollment.Begin", [this, request] {
+    return DoBegin(enroller_, certificate_.current()->certificate_sha256,
+                   *request);
+  });
 }
 
 grpc::ServerUnaryReactor* EnrollmentService::Complete(
     grpc::CallbackServerContext* context,
     const v1::CompleteEnrollmentRequest* request,
     v1::CompleteEnrollmentReply* reply) {
-  return RunUnary(context, reply, "Enrollment.Complete", pool_, log_,
-                  [this, request, address = PeerAddress(context->peer())] {
-                    auto result = DoComplete(enroller_,
-                                             certificate_.Accepted(SteadyNow()),
-                                             address, *request, log_);
-                    metrics_.CountEnrollment(result.ok());
-                    return result;
-                  });
+  return Run(context, reply, "Enrollment.Complete",
+             [this, request, address = PeerAddress(context->peer())] {
+               auto result =
+                   DoComplete(enroller_, certificate_.Accepted(SteadyNow()),
+                              address, *request, log_);
+               metrics_.CountEnrollment(result.ok());
+               return result;
+             });
 }
 
 }  // namespace cupel::verifier

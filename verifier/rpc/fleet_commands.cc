@@ -32,6 +32,10 @@ constexpr absl::Duration kDefaultTokenLifetime = absl::Hours(24);
 constexpr absl::Duration kMaxTokenLifetime = absl::Hours(24 * 30);
 constexpr size_t kMaxReasonSize = 1024;
 constexpr int kMaxAccepted = 1000;
+constexpr int kMaxEksPerCall = 10'000;
+// Of a reply, in bytes: clients take 64 MiB, and an agent's settings alone may
+// come to tens of KiB.
+constexpr size_t kMaxListSize = size_t{4} << 20;
 
 absl::StatusOr<AgentId> ParseId(const std::string& text) {
   auto id = AgentId::Parse(text);
@@ -69,6 +73,10 @@ absl::Status Change(const std::string& member, const AgentSettings& wanted,
     settings.padded_sha1_banks = wanted.padded_sha1_banks;
   } else if (member == "interval") {
     settings.interval = wanted.interval;
+  } else if (member == "bank") {
+    settings.bank = wanted.bank;
+  } else if (member == "on_gap") {
+    settings.on_gap = wanted.on_gap;
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("changed: settings have no member ", Quoted(member, 64)));
@@ -106,16 +114,36 @@ absl::Status Accept(const AgentRecord& agent, const std::string& text,
       absl::StrCat("accept: the agent has no finding ", Quoted(text, 256)));
 }
 
+// Only what the operator has looked at is approved, whatever the machine shows
+// by the time that the request comes.
+absl::Status CheckApproval(const AgentRecord& agent,
+                           const std::string& boot_composite) {
+  if (boot_composite.empty()) return absl::OkStatus();
+  if (agent.settings.boot != "pinned") {
+    return absl::FailedPreconditionError(
+        "boot_composite: the agent's setting boot is not \"pinned\", so that "
+        "no boot is approved");
+  }
+  if (agent.boot_composite != boot_composite) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "boot_composite: the agent shows ",
+        agent.boot_composite.empty() ? "no boot yet" : agent.boot_composite,
+        ", and not the one given: look again"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 v1::Agent FleetCommands::Show(const AgentRecord& record) {
   const absl::Time now = store_.Now();
   const absl::Duration interval = record.settings.interval.value_or(interval_);
-  return ToProto(record, now, now - interval - grace_);
+  return ToProto(record, now, now - interval - grace_, detail);
 }
 
-absl::StatusOr<std::vector<AgentRecord>> FleetCommands::Select(
-    const std::string& tenant, const v1::Selector& selector, bool default_all) {
+absl::StatusOr<AgentFilter> FleetCommands::ParseSelector(
+    const std::string& tenant, const v1::Selector& selector, bool default_all,
+    std::optional<AgentId>& one) {
   const int ways = (selector.agent_id().empty() ? 0 : 1) +
                    (selector.labels().empty() ? 0 : 1) +
                    (selector.all() ? 1 : 0);
@@ -124,23 +152,33 @@ absl::StatusOr<std::vector<AgentRecord>> FleetCommands::Select(
         "selector: give an agent's id, labels, or all, and one of them only");
   }
   if (!selector.agent_id().empty()) {
-    CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseId(selector.agent_id()));
-    CUPEL_ASSIGN_OR_RETURN(AgentRecord record, store_.GetAgent(tenant, id));
-    std::vector<AgentRecord> one;
-    one.push_back(std::move(record));
-    return one;
+    CUPEL_ASSIGN_OR_RETURN(one, ParseId(selector.agent_id()));
   }
   AgentFilter filter;
   filter.tenant = tenant;
   filter.limit = kPageSize;
   CUPEL_ASSIGN_OR_RETURN(filter.labels, LabelsFromProto(selector.labels()));
-  std::vector<AgentRecord> all;
+  return filter;
+}
+
+absl::Status FleetCommands::ForEach(
+    const std::string& tenant, const v1::Selector& selector, bool default_all,
+    absl::FunctionRef<absl::Status(AgentRecord)> visit) {
+  std::optional<AgentId> one;
+  CUPEL_ASSIGN_OR_RETURN(AgentFilter filter,
+                         ParseSelector(tenant, selector, default_all, one));
+  if (one.has_value()) {
+    CUPEL_ASSIGN_OR_RETURN(AgentRecord record, store_.GetAgent(tenant, *one));
+    return visit(std::move(record));
+  }
   while (true) {
     CUPEL_ASSIGN_OR_RETURN(std::vector<AgentRecord> page,
                            store_.ListAgents(filter));
-    if (page.empty()) return all;
+    if (page.empty()) return absl::OkStatus();
     filter.after = page.back().id;
-    std::move(page.begin(), page.end(), std::back_inserter(all));
+    for (AgentRecord& record : page) {
+      CUPEL_RETURN_IF_ERROR(visit(std::move(record)));
+    }
   }
 }
 
@@ -149,20 +187,27 @@ absl::StatusOr<v1::AddAgentReply> FleetCommands::Add(
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseId(request.agent_id()));
   CUPEL_ASSIGN_OR_RETURN(const AgentSettings settings,
                          FromProto(request.settings()));
-  std::string ek_sha256;
-  if (request.trust_on_first_use() != request.ek_sha256().empty()) {
+  const int ways = (request.ek_sha256().empty() ? 0 : 1) +
+                   (request.trust_on_first_use() ? 1 : 0) +
+                   (request.vouched() ? 1 : 0);
+  if (ways != 1) {
     return absl::InvalidArgumentError(
-        "give either the EK's fingerprint, ek_sha256, or the wish to trust "
-        "whatever EK has the id, trust_on_first_use");
+        "give one of the EK's fingerprint, ek_sha256; the wish to trust "
+        "whatever EK has the id, trust_on_first_use; and vouched, for an EK on "
+        "the tenant's list or an agent that one of its tokens has brought");
   }
+  std::string ek_sha256;
   if (!request.ek_sha256().empty()) {
     CUPEL_ASSIGN_OR_RETURN(ek_sha256, ParseFingerprint(request.ek_sha256()));
   }
-  CUPEL_ASSIGN_OR_RETURN(
-      const AgentRecord record,
-      store_.AddAgent(who.tenant, id, settings, ek_sha256, OperatorName(who)));
+  const auto record =
+      request.vouched()
+          ? store_.AddVouchedAgent(who.tenant, id, settings, OperatorName(who))
+          : store_.AddAgent(who.tenant, id, settings, ek_sha256,
+                            OperatorName(who));
+  CUPEL_RETURN_IF_ERROR(record.status());
   v1::AddAgentReply reply;
-  *reply.mutable_agent() = Show(record);
+  *reply.mutable_agent() = Show(*record);
   return reply;
 }
 
@@ -177,24 +222,36 @@ absl::StatusOr<v1::UpdateAgentReply> FleetCommands::Update(
   for (const std::string& member : request.changed()) {
     CUPEL_RETURN_IF_ERROR(Change(member, wanted, ignored));
   }
-  CUPEL_ASSIGN_OR_RETURN(
-      const std::vector<AgentRecord> agents,
-      Select(who.tenant, request.selector(), /*default_all=*/false));
-  v1::UpdateAgentReply reply;
-  for (const AgentRecord& agent : agents) {
-    AgentSettings settings = agent.settings;
+  std::optional<AgentId> one;
+  CUPEL_ASSIGN_OR_RETURN(AgentFilter filter,
+                         ParseSelector(who.tenant, request.selector(),
+                                       /*default_all=*/false, one));
+  const auto change = [&](AgentSettings& settings) -> absl::Status {
     for (const std::string& member : request.changed()) {
       CUPEL_RETURN_IF_ERROR(Change(member, wanted, settings));
     }
-    const absl::Status updated =
-        store_.UpdateAgent(who.tenant, agent.id, settings, OperatorName(who));
-    if (!updated.ok()) {
-      // Those before it are updated: the update can be repeated.
-      return WithContext(updated, absl::StrCat("agent ", agent.id.ToString()));
-    }
+    return absl::OkStatus();
+  };
+  v1::UpdateAgentReply reply;
+  const auto update = [&](const AgentId& id) -> absl::Status {
+    // Those before it are updated: the update can be repeated.
+    CUPEL_RETURN_IF_ERROR(WithContext(
+        store_.UpdateAgent(who.tenant, id, change, OperatorName(who)),
+        absl::StrCat("agent ", id.ToString())));
     reply.set_updated_count(reply.updated_count() + 1);
+    return absl::OkStatus();
+  };
+  if (one.has_value()) {
+    CUPEL_RETURN_IF_ERROR(update(*one));
+    return reply;
   }
-  return reply;
+  while (true) {
+    CUPEL_ASSIGN_OR_RETURN(const std::vector<AgentId> page,
+                           store_.ListAgentIds(filter));
+    if (page.empty()) return reply;
+    filter.after = page.back();
+    for (const AgentId& id : page) CUPEL_RETURN_IF_ERROR(update(id));
+  }
 }
 
 absl::StatusOr<v1::DeleteAgentReply> FleetCommands::Delete(
@@ -215,20 +272,19 @@ absl::StatusOr<v1::Agent> FleetCommands::Get(
 absl::StatusOr<v1::ListAgentsReply> FleetCommands::List(
     const OperatorIdentity& who, const v1::ListAgentsRequest& request) {
   v1::ListAgentsReply reply;
-  if (!request.selector().agent_id().empty()) {
-    CUPEL_ASSIGN_OR_RETURN(
-        const std::vector<AgentRecord> agents,
-        Select(who.tenant, request.selector(), /*default_all=*/true));
-    for (const AgentRecord& agent : agents) *reply.add_agents() = Show(agent);
+  std::optional<AgentId> one;
+  CUPEL_ASSIGN_OR_RETURN(AgentFilter filter,
+                         ParseSelector(who.tenant, request.selector(),
+                                       /*default_all=*/true, one));
+  if (one.has_value()) {
+    CUPEL_ASSIGN_OR_RETURN(const AgentRecord agent,
+                           store_.GetAgent(who.tenant, *one));
+    *reply.add_agents() = Show(agent, Detail::kSummary);
     return reply;
   }
-  AgentFilter filter;
-  filter.tenant = who.tenant;
-  CUPEL_ASSIGN_OR_RETURN(filter.labels,
-                         LabelsFromProto(request.selector().labels()));
-  filter.limit = request.page_size() == 0
-                     ? kPageSize
-                     : std::min(request.page_size(), kPageSize);
+  if (request.page_size() != 0) {
+    filter.limit = std::min(request.page_size(), kPageSize);
+  }
   if (!request.page_token().empty()) {
     auto after = AgentId::Parse(request.page_token());
     CUPEL_RETURN_IF_ERROR(WithContext(after.status(), "page_token"));
@@ -236,9 +292,16 @@ absl::StatusOr<v1::ListAgentsReply> FleetCommands::List(
   }
   CUPEL_ASSIGN_OR_RETURN(const std::vector<AgentRecord> agents,
                          store_.ListAgents(filter));
-  for (const AgentRecord& agent : agents) *reply.add_agents() = Show(agent);
-  if (agents.size() == filter.limit) {
-    reply.set_next_page_token(agents.back().id.ToString());
+  size_t size = 0;
+  for (const AgentRecord& agent : agents) {
+    v1::Agent& shown = *reply.add_agents();
+    shown = Show(agent, Detail::kSummary);
+    size += shown.ByteSizeLong();
+    const bool is_last = &agent == &agents.back();
+    if (is_last ? agents.size() == filter.limit : size >= kMaxListSize) {
+      reply.set_next_page_token(agent.id.ToString());
+      break;
+    }
   }
   return reply;
 }
@@ -249,18 +312,20 @@ absl::StatusOr<v1::ListEnrolledReply> FleetCommands::ListEnrolled(
   CUPEL_ASSIGN_OR_RETURN(const std::vector<AgentRecord> unclaimed,
                          store_.ListUnclaimed());
   for (const AgentRecord& agent : unclaimed) {
-    if (!agent.tenant.empty() && agent.tenant != who.tenant) continue;
     *reply.add_agents() = Show(agent);
   }
   // Those that a token of this tenant has brought.
-  CUPEL_ASSIGN_OR_RETURN(
-      const std::vector<AgentRecord> own,
-      Select(who.tenant, v1::Selector(), /*default_all=*/true));
-  for (const AgentRecord& agent : own) {
-    if (agent.state != AgentState::kEnrolled) continue;
-    *reply.add_agents() = Show(agent);
+  AgentFilter filter;
+  filter.tenant = who.tenant;
+  filter.state = AgentState::kEnrolled;
+  filter.limit = kPageSize;
+  while (true) {
+    CUPEL_ASSIGN_OR_RETURN(const std::vector<AgentRecord> own,
+                           store_.ListAgents(filter));
+    if (own.empty()) return reply;
+    filter.after = own.back().id;
+    for (const AgentRecord& agent : own) *reply.add_agents() = Show(agent);
   }
-  return reply;
 }
 
 absl::StatusOr<v1::ReactivateReply> FleetCommands::Reactivate(
@@ -277,30 +342,58 @@ absl::StatusOr<v1::ReactivateReply> FleetCommands::Reactivate(
   CUPEL_ASSIGN_OR_RETURN(const AgentRecord agent,
                          store_.GetAgent(who.tenant, id));
   AcceptedFinding form;
-  if (agent.progress.clock_info.has_value()) {
-    form.reset_count = agent.progress.clock_info->reset_count;
-    form.restart_count = agent.progress.clock_info->restart_count;
+  // The boot that its findings are about: after a failure progress stands where
+  // the last pass, perhaps of another boot, has left it.
+  if (agent.clock_info.has_value()) {
+    form.reset_count = agent.clock_info->reset_count;
+    form.restart_count = agent.clock_info->restart_count;
   }
   form.who = OperatorName(who);
   form.why = request.reason();
   form.time = store_.Now();
-  std::vector<AcceptedFinding> accepted;
+  Reactivation reactivation;
   for (const std::string& text : request.accept()) {
-    CUPEL_RETURN_IF_ERROR(Accept(agent, text, form, accepted));
+    CUPEL_RETURN_IF_ERROR(Accept(agent, text, form, reactivation.accepted));
   }
-  const bool pin =
-      agent.settings.boot == "pinned" &&
-      (agent.pinned_boot_composite.empty() ||
-       std::ranges::any_of(accepted, [](const AcceptedFinding& one) {
-         return one.id == "boot.pcr_mismatch";
-       }));
-  CUPEL_RETURN_IF_ERROR(store_.Reactivate(
-      who.tenant, id, std::move(accepted), request.reset_counters(),
-      pin ? agent.boot_composite : "", OperatorName(who)));
+  reactivation.reset_counters = request.reset_counters();
+  reactivation.boot_composite = absl::AsciiStrToLower(request.boot_composite());
+  CUPEL_RETURN_IF_ERROR(CheckApproval(agent, reactivation.boot_composite));
+  reactivation.why = request.reason();
+  CUPEL_RETURN_IF_ERROR(
+      store_.Reactivate(who.tenant, id, reactivation, OperatorName(who)));
   CUPEL_ASSIGN_OR_RETURN(const AgentRecord now,
                          store_.GetAgent(who.tenant, id));
   v1::ReactivateReply reply;
   *reply.mutable_agent() = Show(now);
+  return reply;
+}
+
+absl::StatusOr<v1::AllowEksReply> FleetCommands::AllowEks(
+    const OperatorIdentity& who, const v1::AllowEksRequest& request) {
+  if (request.ek_sha256().empty() ||
+      request.ek_sha256_size() > kMaxEksPerCall) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("ek_sha256: give 1 to ", kMaxEksPerCall, " of them"));
+  }
+  std::vector<std::string> eks;
+  for (const std::string& text : request.ek_sha256()) {
+    CUPEL_ASSIGN_OR_RETURN(std::string ek, ParseFingerprint(text));
+    eks.push_back(std::move(ek));
+  }
+  CUPEL_RETURN_IF_ERROR(
+      request.remove() ? store_.DisallowEks(who.tenant, eks, OperatorName(who))
+                       : store_.AllowEks(who.tenant, eks, OperatorName(who)));
+  return v1::AllowEksReply();
+}
+
+absl::StatusOr<v1::ListAllowedEksReply> FleetCommands::ListAllowedEks(
+    const OperatorIdentity& who, const v1::ListAllowedEksRequest& request) {
+  CUPEL_ASSIGN_OR_RETURN(
+      const std::vector<AllowedEk> eks,
+      store_.ListAllowedEks(who.tenant, request.page_token(), kPageSize));
+  v1::ListAllowedEksReply reply;
+  for (const AllowedEk& ek : eks) *reply.add_eks() = ToProto(ek);
+  if (eks.size() == kPageSize) reply.set_next_page_token(eks.back().ek_sha256);
   return reply;
 }
 

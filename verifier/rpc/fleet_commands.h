@@ -7,12 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/util/agent_id.h"
 #include "proto/cupel/v1/fleet.pb.h"
 #include "verifier/pki/operator_identity.h"
+#include "verifier/rpc/fleet_messages.h"
 #include "verifier/store/store.h"
 
 namespace cupel::verifier {
@@ -47,10 +49,9 @@ class FleetCommands {
   absl::StatusOr<v1::ListEnrolledReply> ListEnrolled(
       const OperatorIdentity& who);
   // An accepted finding is one of the agent's present ones; its digest and the
-  // boot go on record with it. One of boot.pcr_mismatch, or any reactivation of
-  // an agent whose setting is "pinned" and that has no approved boot yet,
-  // approves the boot that status shows. kFailedPrecondition for a finding that
-  // can't be accepted.
+  // boot that it was found in go on record with it. kFailedPrecondition for a
+  // finding that can't be accepted, and for a boot that is to be approved and
+  // that the agent doesn't show (any more), or has no use for.
   absl::StatusOr<v1::ReactivateReply> Reactivate(
       const OperatorIdentity& who, const v1::ReactivateRequest& request);
   absl::StatusOr<v1::StopReply> Stop(const OperatorIdentity& who,
@@ -61,14 +62,25 @@ class FleetCommands {
   absl::StatusOr<v1::CreateTokenReply> CreateToken(
       const OperatorIdentity& who, const v1::CreateTokenRequest& request);
 
-  // Agents that `selector` means, all of them; nothing selected is everything
-  // only with `default_all`.
-  absl::StatusOr<std::vector<AgentRecord>> Select(const std::string& tenant,
-                                                  const v1::Selector& selector,
-                                                  bool default_all);
-  v1::Agent Show(const AgentRecord& record);
+  absl::StatusOr<v1::AllowEksReply> AllowEks(
+      const OperatorIdentity& who, const v1::AllowEksRequest& request);
+  absl::StatusOr<v1::ListAllowedEksReply> ListAllowedEks(
+      const OperatorIdentity& who, const v1::ListAllowedEksRequest& request);
+
+  // Calls `visit` for each agent that `selector` means, until it fails; nothing
+  // selected is everything only with `default_all`.
+  absl::Status ForEach(const std::string& tenant, const v1::Selector& selector,
+                       bool default_all,
+                       absl::FunctionRef<absl::Status(AgentRecord)> visit);
+  v1::Agent Show(const AgentRecord& record, Detail detail = Detail::kAll);
 
  private:
+  // What `selector` says; its page starts at the beginning.
+  absl::StatusOr<AgentFilter> ParseSelector(const std::string& tenant,
+                                            const v1::Selector& selector,
+                                            bool default_all,
+                                            std::optional<AgentId>& one);
+
   Store& store_;
   const absl::Duration interval_;
   const absl::Duration grace_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,12 +13,15 @@
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
+#include "verifier/store/bounded_findings.h"
 
 namespace cupel::verifier {
 namespace {
 
 // google/protobuf/duration.proto.
 constexpr int64_t kMaxDurationSeconds = 315'576'000'000;
+// A list may be of thousands of agents.
+constexpr FindingBounds kSummaryBounds = {1, size_t{4} << 10};
 
 // A proto3 string has to be UTF-8, and some of these may quote an agent's
 // bytes. Whoever shows it escapes it.
@@ -89,6 +93,19 @@ v1::Finding ToProto(const appraisal::Finding& finding) {
   return message;
 }
 
+v1::AcceptedFinding ToProto(const AcceptedFinding& finding) {
+  v1::AcceptedFinding message;
+  message.set_id(finding.id);
+  message.set_path(finding.path);
+  message.set_found(Text(finding.found));
+  message.set_reset_count(finding.reset_count);
+  message.set_restart_count(finding.restart_count);
+  message.set_who(Text(finding.who));
+  message.set_why(Text(finding.why));
+  SetProto(finding.time, *message.mutable_time());
+  return message;
+}
+
 v1::AgentSettings ToProto(const AgentSettings& settings) {
   v1::AgentSettings message;
   for (const std::string& policy : settings.policies) {
@@ -107,11 +124,13 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   if (settings.interval.has_value()) {
     SetProto(*settings.interval, *message.mutable_interval());
   }
+  message.set_bank(settings.bank);
+  message.set_on_gap(settings.on_gap);
   return message;
 }
 
 v1::Agent ToProto(const AgentRecord& record, absl::Time now,
-                  absl::Time live_since) {
+                  absl::Time live_since, Detail detail) {
   v1::Agent message;
   message.set_agent_id(record.id.ToString());
   message.set_state(ToProto(record.StateAt(now)));
@@ -131,18 +150,28 @@ v1::Agent ToProto(const AgentRecord& record, absl::Time now,
                             ? record.enrollment->ek_sha256
                             : record.wanted_ek_sha256);
   *message.mutable_settings() = ToProto(record.settings);
-  for (const appraisal::Finding& finding : record.findings) {
+  const bool all = detail == Detail::kAll;
+  message.set_finding_count(record.findings.size());
+  for (const appraisal::Finding& finding :
+       all ? std::span(record.findings)
+           : Bounded(record.findings, kSummaryBounds)) {
     *message.add_findings() = ToProto(finding);
+  }
+  if (all) {
+    for (const AcceptedFinding& finding : record.accepted) {
+      *message.add_accepted() = ToProto(finding);
+    }
   }
   message.set_entry_count(record.counts.entries);
   message.set_good_count(record.counts.good);
   message.set_excluded_count(record.counts.excluded);
   message.set_attestation_count(record.attestation_count);
-  if (record.progress.clock_info.has_value()) {
-    message.set_reset_count(record.progress.clock_info->reset_count);
-    message.set_restart_count(record.progress.clock_info->restart_count);
+  if (record.clock_info.has_value()) {
+    message.set_reset_count(record.clock_info->reset_count);
+    message.set_restart_count(record.clock_info->restart_count);
   }
   message.set_boot_composite(record.boot_composite);
+  message.set_pinned_boot_composite(record.pinned_boot_composite);
   message.set_state_reason(Text(record.state_reason));
   return message;
 }
@@ -165,8 +194,17 @@ v1::PolicyInfo ToProto(const PolicyRecord& record) {
   message.set_name(record.name);
   message.set_content_id(record.content_id);
   message.set_version(record.version);
-  message.set_size(record.file.size());
+  message.set_size(record.size);
+  message.set_digest_count(record.digest_count);
   SetProto(record.created, *message.mutable_created());
+  return message;
+}
+
+v1::AllowedEk ToProto(const AllowedEk& ek) {
+  v1::AllowedEk message;
+  message.set_ek_sha256(ek.ek_sha256);
+  message.set_who(Text(ek.who));
+  SetProto(ek.time, *message.mutable_time());
   return message;
 }
 
@@ -242,6 +280,21 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
     }
     settings.padded_sha1_banks.push_back(bank);
   }
+  if (!message.bank().empty()) {
+    const auto bank = crypto::HashAlgorithmFromName(message.bank());
+    if (!bank.has_value() || !crypto::IsReplayBank(*bank)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("bank: no list can be replayed in the bank ",
+                       Quoted(message.bank(), 64)));
+    }
+    settings.bank = message.bank();
+  }
+  if (!message.on_gap().empty() && message.on_gap() != "event" &&
+      message.on_gap() != "failure") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "on_gap: event or failure, not ", Quoted(message.on_gap(), 64)));
+  }
+  settings.on_gap = message.on_gap();
   if (message.has_interval()) {
     CUPEL_ASSIGN_OR_RETURN(const absl::Duration interval,
                            DurationFromProto(message.interval(), "interval"));

@@ -3,6 +3,7 @@
 #define CUPEL_VERIFIER_RPC_FLEET_MESSAGES_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -35,12 +36,16 @@ absl::StatusOr<absl::Duration> DurationFromProto(
 
 v1::State ToProto(AgentState state);
 v1::Finding ToProto(const appraisal::Finding& finding);
+v1::AcceptedFinding ToProto(const AcceptedFinding& finding);
 v1::AgentSettings ToProto(const AgentSettings& settings);
 // The agent as it is at `now`; live if it was seen since `live_since`.
+// kSummary: with its first findings, and without what was accepted.
+enum class Detail : uint8_t { kAll, kSummary };
 v1::Agent ToProto(const AgentRecord& record, absl::Time now,
-                  absl::Time live_since);
+                  absl::Time live_since, Detail detail = Detail::kAll);
 v1::Event ToProto(const AgentEvent& event);
 v1::PolicyInfo ToProto(const PolicyRecord& record);
+v1::AllowedEk ToProto(const AllowedEk& ek);
 
 // kInvalidArgument, with the member's name, for what no agent can be judged by
 // or what passes a bound above.

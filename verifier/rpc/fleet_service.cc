@@ -133,21 +133,21 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
     for (const auto& [key, value] : selection().labels) {
       (*selector.mutable_labels())[key] = value;
     }
-    auto agents = service_.surroundings_.commands.Select(who().tenant, selector,
-                                                         /*default_all=*/true);
-    if (absl::IsNotFound(agents.status())) return absl::OkStatus();
-    CUPEL_RETURN_IF_ERROR(agents.status());
-    for (const AgentRecord& agent : *agents) {
-      const v1::Agent shown = service_.surroundings_.commands.Show(agent);
-      v1::Event event;
-      SetProto(service_.surroundings_.store.Now(), *event.mutable_time());
-      event.set_agent_id(shown.agent_id());
-      event.set_state(shown.state());
-      *event.mutable_findings() = shown.findings();
-      event.set_text(shown.state_reason());
-      writes_.Push(std::move(event));
-    }
-    return absl::OkStatus();
+    FleetCommands& commands = service_.surroundings_.commands;
+    const absl::Status sent = commands.ForEach(
+        who().tenant, selector, /*default_all=*/true,
+        [&](const AgentRecord& agent) {
+          const v1::Agent shown = commands.Show(agent, Detail::kSummary);
+          v1::Event event;
+          SetProto(service_.surroundings_.store.Now(), *event.mutable_time());
+          event.set_agent_id(shown.agent_id());
+          event.set_state(shown.state());
+          *event.mutable_findings() = shown.findings();
+          event.set_text(shown.state_reason());
+          writes_.Push(std::move(event));
+          return absl::OkStatus();
+        });
+    return absl::IsNotFound(sent) ? absl::OkStatus() : sent;
   }
 
   bool IsSelected(const AgentId& id) {
@@ -311,6 +311,24 @@ grpc::ServerUnaryReactor* FleetService::CreateToken(
   return Run(context, request, reply, "Fleet.CreateToken", Access::kChange,
              [](auto& to, const auto& who, const auto& r) {
                return to.CreateToken(who, r);
+             });
+}
+
+grpc::ServerUnaryReactor* FleetService::AllowEks(
+    grpc::CallbackServerContext* context, const v1::AllowEksRequest* request,
+    v1::AllowEksReply* reply) {
+  return Run(context, request, reply, "Fleet.AllowEks", Access::kChange,
+             [](auto& to, const auto& who, const auto& r) {
+               return to.AllowEks(who, r);
+             });
+}
+
+grpc::ServerUnaryReactor* FleetService::ListAllowedEks(
+    grpc::CallbackServerContext* context,
+    const v1::ListAllowedEksRequest* request, v1::ListAllowedEksReply* reply) {
+  return Run(context, request, reply, "Fleet.ListAllowedEks", Access::kRead,
+             [](auto& to, const auto& who, const auto& r) {
+               return to.ListAllowedEks(who, r);
              });
 }
 

@@ -70,6 +70,13 @@ class FleetService final : public v1::Fleet::CallbackService {
   grpc::ServerUnaryReactor* CreateToken(grpc::CallbackServerContext* context,
                                         const v1::CreateTokenRequest* request,
                                         v1::CreateTokenReply* reply) override;
+  grpc::ServerUnaryReactor* AllowEks(grpc::CallbackServerContext* context,
+                                     const v1::AllowEksRequest* request,
+                                     v1::AllowEksReply* reply) override;
+  grpc::ServerUnaryReactor* ListAllowedEks(
+      grpc::CallbackServerContext* context,
+      const v1::ListAllowedEksRequest* request,
+      v1::ListAllowedEksReply* reply) override;
   grpc::ServerWriteReactor<v1::Event>* Watch(
       grpc::CallbackServerContext* context,
       const v1::WatchRequest* request) override;

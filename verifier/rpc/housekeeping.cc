@@ -64,7 +64,9 @@ void Housekeeping::Expire() {
   if (now - last_expiry_ < options_.expire_interval) return;
   last_expiry_ = now;
   Store& store = surroundings_.store;
+  // That the store fails is said where it is called.
   store.Expire(store.Now() - options_.unclaimed_lifetime).IgnoreError();
+  store.ExpireEvents(store.Now() - options_.event_lifetime).IgnoreError();
 }
 
 void Housekeeping::RotateCookieKeys() {

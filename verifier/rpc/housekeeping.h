@@ -17,9 +17,9 @@
 
 namespace cupel::verifier {
 
-// Sweeps deadlines, forgets enrolments that nobody claims, makes new keys for
-// cookies, and notices a new certificate. All of it on the pool, one job at a
-// time; none of it keeps another from being done.
+// Sweeps deadlines, forgets enrolments that nobody claims and old events, makes
+// new keys for cookies, and notices a new certificate. All of it on the pool,
+// one job at a time; none of it keeps another from being done.
 class Housekeeping {
  public:
   struct Surroundings {
@@ -35,6 +35,7 @@ class Housekeeping {
   struct Options {
     absl::Duration grace;
     absl::Duration unclaimed_lifetime;
+    absl::Duration event_lifetime = absl::InfiniteDuration();
     absl::Duration interval = absl::Seconds(1);  // of all that is cheap
     absl::Duration expire_interval = absl::Minutes(1);
     // More than any cookie_lifetime: a cookie outlives one rotation of its key,

@@ -7,7 +7,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/policy/allowlist.h"
-#include "common/policy/policy_file.h"
 #include "common/policy/policy_writer.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
@@ -34,10 +33,11 @@ struct Surroundings {
 class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
  public:
   Putter(const Surroundings& around, size_t max_size,
-         absl::StatusOr<OperatorIdentity> who, std::string peer,
-         v1::PutPolicyReply* reply)
+         const PolicySigners& signers, absl::StatusOr<OperatorIdentity> who,
+         std::string peer, v1::PutPolicyReply* reply)
       : around_(around),
         max_size_(max_size),
+        signers_(signers),
         who_(std::move(who)),
         peer_(std::move(peer)),
         reply_(reply) {
@@ -100,16 +100,19 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
     // The pieces may have taken their time.
     CUPEL_RETURN_IF_ERROR(
         around_.gate.Admit(who_, Access::kChange, kCall, peer_));
-    std::vector<std::string> warnings;
-    CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> file,
-                           CheckPolicyFile(std::move(file_), name_, warnings));
+    CUPEL_ASSIGN_OR_RETURN(CheckedPolicy checked,
+                           CheckPolicyFile(std::move(file_), name_, signers_));
     CUPEL_ASSIGN_OR_RETURN(
         const PolicyRecord record,
-        around_.store.PutPolicy(who_->tenant, name_, file, create_,
+        around_.store.PutPolicy(who_->tenant, name_, checked.file,
+                                checked.digest_count, create_,
                                 OperatorName(*who_)));
+    CUPEL_ASSIGN_OR_RETURN(
+        const uint64_t agent_count,
+        around_.store.CountAgentsWithPolicy(who_->tenant, name_));
     *reply_->mutable_policy() = ToProto(record);
-    reply_->mutable_policy()->set_size(file.size());
-    for (std::string& warning : warnings) {
+    reply_->mutable_policy()->set_agent_count(agent_count);
+    for (std::string& warning : checked.warnings) {
       reply_->add_warnings(std::move(warning));
     }
     return absl::OkStatus();
@@ -122,6 +125,7 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
   static constexpr char kCall[] = "Policies.Put";
   const Surroundings around_;
   const size_t max_size_;
+  const PolicySigners& signers_;
   const absl::StatusOr<OperatorIdentity> who_;
   const std::string peer_;
   v1::PutPolicyReply* reply_;
@@ -190,35 +194,37 @@ class Getter final : public grpc::ServerWriteReactor<v1::PolicyChunk> {
 
 }  // namespace
 
-absl::StatusOr<std::vector<uint8_t>> CheckPolicyFile(
-    std::vector<uint8_t> file, const std::string& name,
-    std::vector<std::string>& warnings) {
+absl::StatusOr<CheckedPolicy> CheckPolicyFile(std::vector<uint8_t> file,
+                                              const std::string& name,
+                                              const PolicySigners& signers) {
   const auto first = std::ranges::find_if_not(
       file, [](uint8_t c) { return absl::ascii_isspace(c); });
   const bool is_json = first != file.end() && *first == '{';
   policy::RuntimePolicy policy;
-  if (is_json) {
-    policy::PolicyFileOptions options;
-    options.origin = name;
-    CUPEL_ASSIGN_OR_RETURN(policy, policy::LoadPolicyFile(file, options));
+  if (is_json || signers.required) {
+    CUPEL_ASSIGN_OR_RETURN(policy, LoadPolicy(file, name, signers));
   } else {
     CUPEL_ASSIGN_OR_RETURN(policy, policy::ParseAllowlist(AsText(file), name));
     file = ToVector(AsBytes(policy::WritePolicyJson(policy)));
   }
+  CheckedPolicy checked{.file = std::move(file),
+                        .digest_count = policy.digests.digest_count(),
+                        .warnings = {}};
   for (const policy::PolicyWarning& warning : policy.warnings) {
-    if (warnings.size() == kMaxWarningCount) {
-      warnings.push_back("further warnings are left out");
+    if (checked.warnings.size() == kMaxWarningCount) {
+      checked.warnings.push_back("further warnings are left out");
       break;
     }
-    warnings.push_back(absl::StrCat(EscapeForDisplay(warning.origin), ": ",
-                                    EscapeForDisplay(warning.message)));
+    checked.warnings.push_back(absl::StrCat(EscapeForDisplay(warning.origin),
+                                            ": ",
+                                            EscapeForDisplay(warning.message)));
   }
-  return file;
+  return checked;
 }
 
 grpc::ServerReadReactor<v1::PutPolicyRequest>* PoliciesService::Put(
     grpc::CallbackServerContext* context, v1::PutPolicyReply* reply) {
-  return new Putter({store_, gate_, pool_, log_}, max_policy_size_,
+  return new Putter({store_, gate_, pool_, log_}, max_policy_size_, signers_,
                     OperatorGate::Identify(*context), context->peer(), reply);
 }
 

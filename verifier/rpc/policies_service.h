@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,29 +15,37 @@
 #include "grpcpp/support/server_callback.h"
 #include "proto/cupel/v1/fleet.grpc.pb.h"
 #include "verifier/rpc/operator_gate.h"
+#include "verifier/session/policy_signers.h"
 #include "verifier/session/worker_pool.h"
 #include "verifier/store/store.h"
 
 namespace cupel::verifier {
 
-// A policy file that a verifier can store: JSON as it is; a text allowlist as
-// the JSON that says the same, since only that is loaded later. Its warnings,
-// as text, are appended. Errors as from policy::LoadPolicyFile and
+// A policy file that a verifier can store, and what people are told of it.
+struct CheckedPolicy {
+  std::vector<uint8_t> file;
+  uint64_t digest_count = 0;
+  std::vector<std::string> warnings;
+};
+
+// JSON stays as it is; a text allowlist becomes the JSON that says the same,
+// since only that is loaded later. Errors as from LoadPolicy and
 // policy::ParseAllowlist.
-absl::StatusOr<std::vector<uint8_t>> CheckPolicyFile(
-    std::vector<uint8_t> file, const std::string& name,
-    std::vector<std::string>& warnings);
+absl::StatusOr<CheckedPolicy> CheckPolicyFile(std::vector<uint8_t> file,
+                                              const std::string& name,
+                                              const PolicySigners& signers);
 
 // Thread-safe. What it refers to must outlive it, and the service the server.
 class PoliciesService final : public v1::Policies::CallbackService {
  public:
   PoliciesService(Store& store, OperatorGate& gate, WorkerPool& pool,
-                  Logger& log, size_t max_policy_size)
+                  Logger& log, size_t max_policy_size, PolicySigners signers)
       : store_(store),
         gate_(gate),
         pool_(pool),
         log_(log),
-        max_policy_size_(max_policy_size) {}
+        max_policy_size_(max_policy_size),
+        signers_(std::move(signers)) {}
 
   grpc::ServerReadReactor<v1::PutPolicyRequest>* Put(
       grpc::CallbackServerContext* context, v1::PutPolicyReply* reply) override;
@@ -61,6 +70,7 @@ class PoliciesService final : public v1::Policies::CallbackService {
   WorkerPool& pool_;
   Logger& log_;
   const size_t max_policy_size_;
+  const PolicySigners signers_;
 };
 
 }  // namespace cupel::verifier

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <filesystem>
 #include <mutex>
 #include <optional>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -27,6 +25,7 @@
 #include "grpcpp/server_builder.h"
 #include "verifier/enrollment/cookie.h"
 #include "verifier/enrollment/enroller.h"
+#include "verifier/pki/pem_files.h"
 #include "verifier/pki/served_certificate.h"
 #include "verifier/rpc/agent_counts.h"
 #include "verifier/rpc/attestation_service.h"
@@ -40,7 +39,9 @@
 #include "verifier/rpc/policies_service.h"
 #include "verifier/rpc/scheduler.h"
 #include "verifier/rpc/store_errors.h"
+#include "verifier/session/byte_budget.h"
 #include "verifier/session/policy_cache.h"
+#include "verifier/session/policy_signers.h"
 #include "verifier/session/session_table.h"
 #include "verifier/session/worker_pool.h"
 #include "verifier/store/observed_store.h"
@@ -123,27 +124,10 @@ absl::StatusOr<std::string> ReadText(const std::string& path,
 
 // The certificates of a PEM file, or of every such file in a folder.
 absl::StatusOr<crypto::TrustAnchors> LoadRoots(const std::string& path) {
-  std::vector<std::string> files;
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    for (auto entry = std::filesystem::directory_iterator(path, error);
-         !error && entry != std::filesystem::directory_iterator();
-         entry.increment(error)) {
-      const std::string extension = entry->path().extension().string();
-      if (extension == ".pem" || extension == ".crt") {
-        files.push_back(entry->path().string());
-      }
-    }
-    if (error) {
-      return absl::UnavailableError(
-          absl::StrCat("ek_roots: ", path, ": ", error.message()));
-    }
-    std::sort(files.begin(), files.end());
-  } else {
-    files.push_back(path);
-  }
+  auto files = PemFiles(path);
+  CUPEL_RETURN_IF_ERROR(WithContext(files.status(), "ek_roots"));
   std::vector<crypto::Certificate> roots;
-  for (const std::string& file : files) {
+  for (const std::string& file : *files) {
     CUPEL_ASSIGN_OR_RETURN(const std::string pem, ReadText(file, "ek_roots"));
     auto bundle = crypto::Certificate::BundleFromPem(pem);
     CUPEL_RETURN_IF_ERROR(
@@ -159,6 +143,18 @@ absl::StatusOr<crypto::TrustAnchors> LoadRoots(const std::string& path) {
   auto anchors = crypto::TrustAnchors::Create(roots);
   CUPEL_RETURN_IF_ERROR(WithContext(anchors.status(), "ek_roots"));
   return anchors;
+}
+
+absl::StatusOr<PolicySigners> LoadSigners(
+    const config::VerifierConfig& config) {
+  PolicySigners signers;
+  signers.required = config.require_signed_policies;
+  if (!config.policy_keys.empty()) {
+    auto keys = LoadPublicKeys(config.policy_keys);
+    CUPEL_RETURN_IF_ERROR(WithContext(keys.status(), "policy_keys"));
+    signers.keys = *std::move(keys);
+  }
+  return signers;
 }
 
 // Listens. `bound` becomes where.
@@ -192,6 +188,7 @@ SessionOptions ToSessionOptions(const config::VerifierConfig& config) {
   options.list_timeout = config.list_timeout;
   options.chunk_timeout = std::min(options.chunk_timeout, config.list_timeout);
   options.max_list_size = config.max_list_size;
+  options.list_memory = std::make_shared<ByteBudget>(config.max_list_memory);
   return options;
 }
 
@@ -209,7 +206,7 @@ SessionLimits ToSessionLimits(const config::VerifierConfig& config) {
 // what is above.
 struct Server::Parts {
   Parts(const config::VerifierConfig& the_config, Store& the_store,
-        Logger& the_log)
+        Logger& the_log, const PolicySigners& the_signers)
       : config(the_config),
         log(the_log),
         store_errors(metrics, log),
@@ -218,7 +215,8 @@ struct Server::Parts {
                 store_errors.Take(call, status);
               }),
         gate(config.client_deny_list, log),
-        policies(store),
+        policies(store, the_signers),
+        signers(the_signers),
         table(ToSessionLimits(config)) {}
 
   absl::Status LoadCertificate();
@@ -234,6 +232,7 @@ struct Server::Parts {
   ObservedStore store;
   OperatorGate gate;
   PolicyCache policies;
+  const PolicySigners signers;
   SessionTable table;
   std::unique_ptr<ServedCertificate> certificate;
   std::unique_ptr<CookieKeys> cookie_keys;
@@ -327,7 +326,7 @@ void Server::Parts::MakeServices() {
   fleet = std::make_unique<FleetService>(FleetService::Surroundings{
       store, *commands, gate, *fleet_pool, scheduler, log});
   policies_service = std::make_unique<PoliciesService>(
-      store, gate, *fleet_pool, log, config.max_policy_size);
+      store, gate, *fleet_pool, log, config.max_policy_size, signers);
   housekeeping = std::make_unique<Housekeeping>(
       Housekeeping::Surroundings{store, *cookie_keys, *certificate, *fleet_pool,
                                  scheduler, log,
@@ -335,7 +334,8 @@ void Server::Parts::MakeServices() {
                                    attestation->OnCertificate(sha256);
                                  }},
       Housekeeping::Options{.grace = config.grace,
-                            .unclaimed_lifetime = config.unclaimed_lifetime});
+                            .unclaimed_lifetime = config.unclaimed_lifetime,
+                            .event_lifetime = config.event_lifetime});
 
   listener->parts = this;
   store.OnChange([shared = listener](std::optional<AgentId> agent) {
@@ -389,8 +389,9 @@ absl::Status Server::Parts::Listen() {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const config::VerifierConfig& config, Store& store, Logger& log) {
+  CUPEL_ASSIGN_OR_RETURN(const PolicySigners signers, LoadSigners(config));
   auto server = std::unique_ptr<Server>(
-      new Server(std::make_unique<Parts>(config, store, log)));
+      new Server(std::make_unique<Parts>(config, store, log, signers)));
   Parts& parts = *server->parts_;
   CUPEL_RETURN_IF_ERROR(parts.LoadCertificate());
   CUPEL_RETURN_IF_ERROR(parts.MakeEnroller());

@@ -14,13 +14,13 @@ using ::cupel::appraisal::Proof;
 using ::cupel::appraisal::Severity;
 using ::cupel::appraisal::Verdict;
 
-// Each is about one entry, or one PCR, that the quote covers, and says what was
-// found there. A deny is not among them: it wins over every other rule.
+// Each is about one entry, one PCR or the counters, which the quote covers, and
+// says what was found there. A deny is not among them: it wins over every other
+// rule.
 constexpr absl::string_view kAcceptable[] = {
-    "boot.pcr_mismatch",     "ima.boot_aggregate",
-    "ima.buffer_mismatch",   "ima.buffer_not_in_policy",
-    "ima.digest_mismatch",   "ima.digest_zero",
-    "ima.not_in_policy",     "ima.violation",
+    "boot.pcr_mismatch",     "continuity.gap",           "ima.boot_aggregate",
+    "ima.buffer_mismatch",   "ima.buffer_not_in_policy", "ima.digest_mismatch",
+    "ima.digest_zero",       "ima.not_in_policy",        "ima.violation",
     "pcr.changed_after_boot"};
 
 bool IsAccepted(const Finding& finding,

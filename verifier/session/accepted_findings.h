@@ -19,7 +19,9 @@ namespace cupel::verifier {
 // the same one after a reboot. Never accepted, whatever the record says: what
 // says that the quote or the list is not authentic ("quote.*",
 // "ima.history_lost", and everything else that names neither an entry nor a
-// PCR's value): accepting it would vouch for evidence that nobody knows.
+// PCR's value): accepting it would vouch for evidence that nobody knows. A span
+// without evidence ("continuity.gap") may be accepted: it is what the operator
+// knows of.
 //
 // No other finding changes. Where findings were dropped for their number
 // nothing is accepted: one of those may be a failure. A pass is a pass only if

@@ -53,6 +53,31 @@ void Fail(absl::string_view id, const char* detail, const AppraisalJob& job,
   appraisal.progress = job.progress;
 }
 
+// What ran between the last quote that passed and this boot is not known [A28].
+void CheckContinuity(const AppraisalJob& job, Appraisal& appraisal) {
+  if (!job.progress.clock_info.has_value()) return;
+  const tpm::CounterComparison counters =
+      tpm::CompareCounters(*job.progress.clock_info, job.clock_info);
+  // A count that went back is a finding of its own.
+  if (counters.relation != tpm::BootRelation::kNewBoot ||
+      counters.resets == 0) {
+    return;
+  }
+  appraisal::Finding finding = appraisal::MakeFinding(
+      "continuity.gap", job.gap_fails ? Severity::kFailure : Severity::kNotice,
+      "what ran between the last quote that passed and this boot is not known");
+  finding.found = absl::StrCat(counters.resets,
+                               counters.resets == 1 ? " reset" : " resets");
+  if (job.progress.pending_size > 0) {
+    absl::StrAppend(&finding.found, ", ", job.progress.pending_size,
+                    " bytes of list that no quote covered");
+  }
+  appraisal.findings.push_back(std::move(finding));
+  if (!job.gap_fails) return;
+  appraisal.verdict = Verdict::kFail;
+  appraisal.progress = job.progress;
+}
+
 // What one quote alone can't show.
 void CheckAgainstStream(const AppraisalJob& job, Appraisal& appraisal) {
   // Judged first: a failure takes the progress back.
@@ -99,6 +124,7 @@ absl::StatusOr<Appraisal> Appraise(const AppraisalJob& job) {
     WithholdPass(job.boot_problem, job.progress, appraisal);
   }
   CheckAgainstStream(job, appraisal);
+  CheckContinuity(job, appraisal);
   const bool passed = appraisal.verdict == Verdict::kPass;
   ApplyAccepted(job.accepted, job.clock_info, appraisal);
   if (!passed && appraisal.verdict == Verdict::kPass) {

@@ -12,6 +12,7 @@
 #include "common/appraisal/appraise.h"
 #include "common/tpm/attestation_key.h"
 #include "common/tpm/quote.h"
+#include "verifier/session/byte_budget.h"
 #include "verifier/store/store.h"
 
 namespace cupel::verifier {
@@ -29,6 +30,8 @@ struct AppraisalJob {
   uint64_t id = 0;
 
   std::vector<uint8_t> list;
+  // What the list's memory was taken from, if anything.
+  std::shared_ptr<ByteBudget::Reservation> list_memory = nullptr;
   uint64_t first_entry = 0;
   ByteOrder byte_order = ByteOrder::kLittle;
   std::vector<uint8_t> attest;
@@ -54,6 +57,8 @@ struct AppraisalJob {
   // What stands in the list behind the prefix of `progress` was shown long ago:
   // a failure unless this quote covers some of it.
   bool tail_overdue = false;
+  // A span without evidence before this boot is a failure.
+  bool gap_fails = false;
   std::vector<AcceptedFinding> accepted;
 
   // Appraises. Accepted findings are notices in what it returns; progress is

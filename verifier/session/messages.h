@@ -83,6 +83,8 @@ struct VerdictMessage {
 struct RefusalMessage {
   std::string reason;
   absl::Duration retry_after;
+  // For this verifier's log: not sent.
+  std::string detail = {};
 };
 
 }  // namespace cupel::verifier

@@ -80,11 +80,8 @@ absl::StatusOr<PolicyCache::Content> PolicyCache::Load(
   if (Content known = FindContent(record->content_id); known != nullptr) {
     return known;
   }
-  policy::PolicyFileOptions options;
-  options.origin = name;
-  CUPEL_ASSIGN_OR_RETURN(
-      policy::RuntimePolicy loaded,
-      policy::LoadPolicyFile(std::move(record->file), options));
+  CUPEL_ASSIGN_OR_RETURN(policy::RuntimePolicy loaded,
+                         LoadPolicy(std::move(record->file), name, signers_));
   Content content =
       std::make_shared<const policy::RuntimePolicy>(std::move(loaded));
   const std::lock_guard<std::mutex> lock(mutex_);

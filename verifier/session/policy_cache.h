@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "common/policy/compiled_policy.h"
 #include "common/policy/runtime_policy.h"
+#include "verifier/session/policy_signers.h"
 #include "verifier/store/store.h"
 
 namespace cupel::verifier {
@@ -24,14 +25,16 @@ namespace cupel::verifier {
 class PolicyCache {
  public:
   // `store` must outlive it.
-  explicit PolicyCache(Store& store) : store_(store) {}
+  explicit PolicyCache(Store& store, PolicySigners signers = {})
+      : store_(store), signers_(std::move(signers)) {}
 
   // The policies `names` of `tenant`, in their order, as they are now.
   //
   // Errors, and never a policy that lacks one of them: kFailedPrecondition
   // without any name, or if a name is missing (it is named); kInvalidArgument
-  // if a file does not load or their patterns don't compile; kDataLoss if the
-  // store's file is not the content that it is said to be; and the store's.
+  // if a file does not load or their patterns don't compile; LoadPolicy's where
+  // signatures are concerned; kDataLoss if the store's file is not the content
+  // that it is said to be; and the store's.
   absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
       absl::string_view tenant, const std::vector<std::string>& names);
 
@@ -51,6 +54,7 @@ class PolicyCache {
   void Forget();
 
   Store& store_;
+  const PolicySigners signers_;
   // Held while one thread loads: the others then find what they wait for.
   std::mutex loading_;
   mutable std::mutex mutex_;  // guards all below; never held for long

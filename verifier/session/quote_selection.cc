@@ -20,13 +20,9 @@ bool Contains(const std::vector<HashAlgorithm>& banks, HashAlgorithm bank) {
   return std::ranges::find(banks, bank) != banks.end();
 }
 
-// 0 for what is as weak as SHA-1.
-size_t StrengthOf(HashAlgorithm bank, const appraisal::Reference& reference) {
-  if (bank == HashAlgorithm::kSha1 ||
-      Contains(reference.padded_sha1_banks, bank)) {
-    return 0;
-  }
-  return crypto::DigestSize(bank);
+bool IsWeak(HashAlgorithm bank, const appraisal::Reference& reference) {
+  return bank == HashAlgorithm::kSha1 ||
+         Contains(reference.padded_sha1_banks, bank);
 }
 
 // Those of the last quotes that passed.
@@ -40,20 +36,35 @@ std::vector<HashAlgorithm> ProvenBanks(const appraisal::Progress& progress) {
   return banks;
 }
 
-HashAlgorithm StrongestBank(const std::vector<HashAlgorithm>& shown,
-                            const appraisal::Reference& reference) {
-  std::optional<HashAlgorithm> strongest;
-  for (const HashAlgorithm bank : shown) {
-    if (!crypto::IsReplayBank(bank)) continue;
-    if (StrengthOf(bank, reference) == 0 && !reference.allow_sha1_bank) {
+// Of those of `banks` that are as weak as SHA-1, or of the others, the one with
+// the smallest digest: SHA-256 where it is there. A kernel that has SHA-384 or
+// SHA-512 only as a module fills those with padded SHA-1 digests, which nobody
+// sees from outside.
+std::optional<HashAlgorithm> BestOf(const std::vector<HashAlgorithm>& banks,
+                                    bool weak,
+                                    const appraisal::Reference& reference) {
+  std::optional<HashAlgorithm> best;
+  for (const HashAlgorithm bank : banks) {
+    if (!crypto::IsReplayBank(bank) || IsWeak(bank, reference) != weak) {
       continue;
     }
-    if (!strongest.has_value() ||
-        StrengthOf(bank, reference) > StrengthOf(*strongest, reference)) {
-      strongest = bank;
+    if (!best.has_value() ||
+        crypto::DigestSize(bank) < crypto::DigestSize(*best)) {
+      best = bank;
     }
   }
-  return strongest.value_or(HashAlgorithm::kSha256);
+  return best;
+}
+
+HashAlgorithm MainBank(const std::vector<HashAlgorithm>& proven,
+                       const std::vector<HashAlgorithm>& shown,
+                       const appraisal::Reference& reference) {
+  std::optional<HashAlgorithm> bank = BestOf(proven, /*weak=*/false, reference);
+  if (!bank.has_value()) bank = BestOf(shown, /*weak=*/false, reference);
+  if (!bank.has_value() && reference.allow_sha1_bank) {
+    bank = BestOf(shown, /*weak=*/true, reference);
+  }
+  return bank.value_or(HashAlgorithm::kSha256);
 }
 
 class Builder {
@@ -135,8 +146,10 @@ bool SelectionNeeds::Learn(std::span<const appraisal::Finding> findings) {
 tpm::PcrSelection SelectPcrs(const appraisal::Reference& reference,
                              const appraisal::Progress& progress,
                              const SelectionHints& hints,
-                             const SelectionNeeds& needs) {
-  std::vector<HashAlgorithm> shown = ProvenBanks(progress);
+                             const SelectionNeeds& needs,
+                             std::optional<HashAlgorithm> wanted_bank) {
+  const std::vector<HashAlgorithm> proven = ProvenBanks(progress);
+  std::vector<HashAlgorithm> shown = proven;
   for (const HashAlgorithm bank : hints.banks) {
     if (!Contains(shown, bank)) shown.push_back(bank);
   }
@@ -149,7 +162,8 @@ tpm::PcrSelection SelectPcrs(const appraisal::Reference& reference,
         static_cast<uint32_t>(progress.replayer->extended_pcrs().to_ulong());
   }
   Builder builder;
-  const HashAlgorithm main_bank = StrongestBank(shown, reference);
+  const HashAlgorithm main_bank =
+      wanted_bank.value_or(MainBank(proven, shown, reference));
   builder.Add(main_bank, kBootPcrs | list_pcrs);
   AddRule(reference.boot_rule, main_bank, reference.allow_sha1_bank, builder);
   for (const HashAlgorithm bank : needs.boot_banks) {

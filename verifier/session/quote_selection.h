@@ -32,20 +32,24 @@ struct SelectionNeeds {
   bool Learn(std::span<const appraisal::Finding> findings);
 };
 
-// PCR 0 to 9, PCR 10 and every PCR that the list is known to extend, in the
-// strongest bank that the agent has shown, by `progress` or by its hints: one
-// that an earlier quote has proven is never replaced by a weaker one. After it
-// the PCRs that `rule` needs in other banks, and PCR 0 to 9 of the banks of
-// boot_aggregate as far as the agent is known to have them (a TPM signs an
-// empty selection for a bank that is not allocated).
+// PCR 0 to 9, PCR 10 and every PCR that the list is known to extend, in
+// `wanted_bank`, an operator's choice. Without one it is a bank that an earlier
+// quote has proven (`progress`), else one of the hints: SHA-256 where it is
+// among them, else the least of those with larger digests, since a kernel may
+// fill these with padded SHA-1 digests unseen. So no hint replaces a bank that
+// was proven.
 //
-// A bank that the kernel fills with padded SHA-1 digests counts as SHA-1, and
-// SHA-1 is asked for only where `reference` allows it and nothing better was
-// shown. Without any of these it is the SHA-256 bank.
-tpm::PcrSelection SelectPcrs(const appraisal::Reference& reference,
-                             const appraisal::Progress& progress,
-                             const SelectionHints& hints,
-                             const SelectionNeeds& needs);
+// A bank that is known to be filled so counts as SHA-1, and SHA-1 is asked for
+// only where `reference` allows it and nothing better was shown. Without any of
+// these it is the SHA-256 bank.
+//
+// After it come the PCRs that the boot rule needs in other banks, and PCR 0 to
+// 9 of the banks of boot_aggregate as far as the agent is known to have them (a
+// TPM signs an empty selection for a bank that is not allocated).
+tpm::PcrSelection SelectPcrs(
+    const appraisal::Reference& reference, const appraisal::Progress& progress,
+    const SelectionHints& hints, const SelectionNeeds& needs,
+    std::optional<crypto::HashAlgorithm> wanted_bank = std::nullopt);
 
 // The banks in which an appraisal of a quote of `selection` replays the list.
 std::vector<ima::Bank> ReplayBanks(const tpm::PcrSelection& selection,

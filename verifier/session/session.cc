@@ -3,6 +3,7 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 #include <variant>
@@ -35,15 +36,18 @@ constexpr absl::Duration kWriteAgainAfter = absl::Seconds(1);
 // whose clocks the TPM's is compared with, may have been stopped for a while.
 constexpr int kClockTolerance = 3;
 constexpr absl::Duration kClockSlack = absl::Minutes(1);
-// Findings that a record keeps, and ids that the agent is told.
-constexpr size_t kMaxRecordedFindings = 1000;
+// Of a list, what is taken without asking for room: lists that go on from where
+// the last one ended are hardly ever larger.
+constexpr uint64_t kFreeListSize = uint64_t{256} << 10;
+// Ids of findings that the agent is told.
 constexpr size_t kMaxToldFindings = 10;
 
-// The same for an id that nobody knows, one that nobody has added and one that
-// was stopped: who has shown nothing learns nothing [A35].
+// The same for an id that nobody knows, one that nobody has added, one that was
+// stopped, and one whose TPM made another quote: who has shown nothing learns
+// nothing [A35].
 constexpr char kNotServed[] =
     "this agent is not attested here: it is not enrolled, was not added yet, "
-    "or was stopped";
+    "was stopped, or this is not a quote of the TPM that it enrolled with";
 
 bool IsServed(AgentState state) {
   return state == AgentState::kPending || state == AgentState::kTrusted ||
@@ -75,9 +79,7 @@ std::vector<Finding> Merge(const std::vector<Finding>& found,
         found, [&](const Finding& now) { return IsSame(now, old); });
     if (!known) merged.push_back(old);
   }
-  merged = FailuresFirst(merged);
-  if (merged.size() > kMaxRecordedFindings) merged.resize(kMaxRecordedFindings);
-  return merged;
+  return FailuresFirst(merged);
 }
 
 std::string ReasonOf(const Appraisal& appraisal) {
@@ -130,6 +132,18 @@ absl::Duration Session::interval() const {
              : options_.interval;
 }
 
+absl::Duration Session::JitteredInterval() const {
+  uint32_t random = 0;
+  // Without a random number the time is the whole interval.
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(&random), sizeof(random)) !=
+      1) {
+    random = 0;
+  }
+  const double share =
+      static_cast<double>(random) / std::numeric_limits<uint32_t>::max();
+  return interval() * (1 - options_.jitter * share);
+}
+
 // --- Hello.
 
 void Session::OnHello(const HelloMessage& hello, absl::Time now) {
@@ -146,23 +160,35 @@ void Session::OnHello(const HelloMessage& hello, absl::Time now) {
   if (const absl::Status named = ticket_->Name(hello.agent_id); !named.ok()) {
     return Refuse(named.message(), options_.retry_soon);
   }
-  auto record = store_.FindAgent(hello.agent_id);
-  if (!record.ok() && !absl::IsNotFound(record.status())) {
-    return RefuseForStore(record.status());
-  }
-  if (!record.ok() || !CheckServed(*record).ok()) {
-    return Refuse(kNotServed, options_.retry_after);
-  }
-  TakeRecord(*std::move(record));
+  // Nobody looks whether there is such an agent before there is a quote: its
+  // challenge is the same as any [A35].
+  named_ = hello.agent_id;
   hints_ = {.banks = hello.banks, .list_pcrs = hello.list_pcrs};
   byte_order_ = hello.big_endian ? ByteOrder::kBig : ByteOrder::kLittle;
-  if (const absl::Status key = LoadKey(); !key.ok()) {
-    return Refuse(key.message(), options_.retry_after);
-  }
   phase_ = Phase::kUnproven;
   Arm(/*at_once=*/true, now,
-      now + std::min(interval(), options_.unproven_timeout));
+      now + std::min(options_.interval, options_.unproven_timeout));
   Reschedule();
+}
+
+bool Session::LoadNamed(const Challenge& challenge, absl::Time now) {
+  auto record = store_.FindAgent(*named_);
+  if (!record.ok() && !absl::IsNotFound(record.status())) {
+    RefuseForStore(record.status());
+    return false;
+  }
+  absl::Status served = record.status();
+  if (served.ok()) served = CheckServed(*record);
+  if (served.ok()) {
+    TakeRecord(*std::move(record));
+    served = LoadKey();
+  }
+  // The first challenge knew nothing of a shorter interval than the verifier's.
+  if (served.ok() && now > challenge.armed_at + interval()) {
+    served = absl::DeadlineExceededError("the quote came too late");
+  }
+  if (!served.ok()) RefuseUnproven(served.message());
+  return served.ok();
 }
 
 absl::Status Session::CheckServed(const AgentRecord& record) const {
@@ -189,6 +215,7 @@ void Session::TakeRecord(AgentRecord record) {
       reference_.padded_sha1_banks.push_back(*bank);
     }
   }
+  wanted_bank_ = crypto::HashAlgorithmFromName(settings.bank);
   auto rule = BootRuleOf(settings.boot, record_->pinned_boot_composite);
   boot_problem_ = rule.ok() ? "" : std::string(rule.status().message());
   reference_.boot_rule = rule.ok() ? *std::move(rule) : policy::AnyBoot{};
@@ -222,6 +249,17 @@ absl::Status Session::LoadPolicy() {
 
 // --- Challenges.
 
+tpm::PcrSelection Session::Selection() const {
+  if (!record_.has_value()) {
+    // By Hello alone. Which bank it takes to trust the machine is asked later.
+    appraisal::Reference any;
+    any.allow_sha1_bank = true;
+    return SelectPcrs(any, {}, hints_, {});
+  }
+  return SelectPcrs(reference_, record_->progress, hints_, needs_,
+                    wanted_bank_);
+}
+
 void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
   arm_at_.reset();
   Challenge challenge;
@@ -229,8 +267,7 @@ void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
   if (RAND_bytes(challenge.nonce.data(), static_cast<int>(kNonceSize)) != 1) {
     return Refuse("the verifier has no random numbers", options_.retry_after);
   }
-  challenge.selection =
-      SelectPcrs(reference_, record_->progress, hints_, needs_);
+  challenge.selection = Selection();
   challenge.armed_at = now;
   challenge.store_armed_at = store_.Now();
   challenge.answer_by = answer_by;
@@ -247,13 +284,17 @@ void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
 }
 
 void Session::ArmNext(absl::Time now) {
-  const absl::Time at = last_quote_ + options_.least_interval;
+  const bool has_failed = record_->state == AgentState::kFailed;
+  const absl::Time at =
+      last_quote_ +
+      (has_failed ? std::max(options_.failed_interval, options_.least_interval)
+                  : options_.least_interval);
   if (at > now) {
     arm_at_ = at;
     return;
   }
   const bool at_once = std::exchange(want_now_, false);
-  Arm(at_once, now, now + interval());
+  Arm(at_once, now, now + JitteredInterval());
 }
 
 void Session::ReplaceChallenge(bool at_once, absl::Time now,
@@ -302,10 +343,12 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
   if (!challenge.ok()) {
     return Refuse(challenge.status().message(), options_.retry_soon);
   }
+  if (!proven_ && !LoadNamed(*challenge, now)) return;
   std::vector<uint8_t> qualifying_data;
   const auto verified = Verify(quote, *challenge, qualifying_data);
   if (!verified.ok()) {
-    return Refuse(verified.status().message(), options_.retry_after);
+    return proven_ ? Refuse(verified.status().message(), options_.retry_after)
+                   : RefuseUnproven(verified.status().message());
   }
   last_quote_ = now;
   if (!proven_ && !Prove(now)) return;
@@ -384,10 +427,7 @@ bool Session::RecordCloneSuspicion() {
       "again: two machines use one TPM's state");
   VerdictWrite write = UnchangedWrite(finding.id);
   write.findings = Merge({finding}, record_->findings);
-  if (record_->state != AgentState::kFailed) {
-    write.state = AgentState::kFailed;
-    write.valid_until.reset();
-  }
+  if (record_->state != AgentState::kFailed) write.state = AgentState::kFailed;
   if (const absl::Status written = WriteVerdict(write); !written.ok()) {
     // It will be seen again: nothing is trusted meanwhile.
     RefuseForStore(written);
@@ -410,16 +450,45 @@ bool Session::MayResume(const tpm::VerifiedQuote& quote) const {
                                     ReplayBanks(quote.selection(), reference_));
 }
 
-// What was trusted was another boot: this one has to show its list first.
-bool Session::WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote) {
-  const std::optional<tpm::ClockInfo>& before = record_->progress.clock_info;
-  if (record_->state != AgentState::kTrusted || !before.has_value() ||
-      tpm::CompareCounters(*before, quote.attest().clock_info).relation !=
-          tpm::BootRelation::kNewBoot) {
-    return true;
+// Each boot is an event, whatever the agent's state; and what was trusted was
+// another one: this one has to show its list first. False if the stream had to
+// be ended.
+bool Session::RecordNewBoot(const tpm::ClockInfo& now) {
+  const auto boots_since = [&](const std::optional<tpm::ClockInfo>& before) {
+    std::optional<uint32_t> resets;
+    if (!before.has_value()) return resets;
+    const tpm::CounterComparison counters = tpm::CompareCounters(*before, now);
+    if (counters.relation == tpm::BootRelation::kNewBoot) {
+      resets = counters.resets;
+    }
+    return resets;
+  };
+  const std::optional<uint32_t> passed =
+      boots_since(record_->progress.clock_info);
+  const std::optional<uint32_t> resets = record_->clock_info.has_value()
+                                             ? boots_since(record_->clock_info)
+                                             : passed;
+  const bool was_trusted =
+      record_->state == AgentState::kTrusted && passed.has_value();
+  if (!resets.has_value() && !was_trusted) return true;
+  const uint32_t count = resets.value_or(passed.value_or(0));
+  std::string text = "a new boot, not judged yet; continuity.gap: ";
+  if (count == 0) {
+    absl::StrAppend(&text, "the TPM's reset count went back");
+  } else {
+    absl::StrAppend(&text, "the TPM was reset ", count,
+                    count == 1 ? " time" : " times", " since the last quote");
   }
-  VerdictWrite write = UnchangedWrite("a new boot, not judged yet");
-  write.state = AgentState::kPending;
+  if (record_->last_attested.has_value()) {
+    absl::StrAppend(
+        &text, ", of ",
+        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", *record_->last_attested,
+                         absl::UTCTimeZone()));
+  }
+  VerdictWrite write = UnchangedWrite(text);
+  write.clock_info = now;
+  write.is_event = true;
+  if (was_trusted) write.state = AgentState::kPending;
   if (const absl::Status written = WriteVerdict(write); !written.ok()) {
     RefuseForStore(written);
     return false;
@@ -459,16 +528,22 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
     RecordReason(policy.message());
     return Refuse(policy.message(), options_.retry_after);
   }
-  if (!WithdrawTrustOfOldBoot(verified)) return;
+  if (!RecordNewBoot(verified.attest().clock_info)) return;
   const ListRequestMessage wanted =
       MayResume(verified) ? ListRequestMessage{record_->progress.entry_count,
                                                record_->progress.byte_offset}
                           : ListRequestMessage{};
   // Settings may have changed since the challenge: PCRs that were not asked for
   // are no fault of the agent's.
-  discard_ = challenge.selection !=
-             SelectPcrs(reference_, record_->progress, hints_, needs_);
-  if (phase_ == Phase::kUnproven) {
+  discard_ = challenge.selection != Selection();
+  if (discard_ && !list_requested_) {
+    // As that of Hello's challenge often is. Nothing is judged yet, and there
+    // is no list that would have to be waited for.
+    want_now_ = true;
+    return FinishRound(/*pending_count=*/0, now);
+  }
+  if (!list_requested_) {
+    list_requested_ = true;
     told_ = wanted;
     output_.SendListRequest(told_);
   } else if (told_.first_entry != 0 &&
@@ -484,6 +559,8 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
 
   job_ = AppraisalJob{};
   job_.id = ++last_job_id_;
+  job_.list_memory =
+      std::make_shared<ByteBudget::Reservation>(options_.list_memory);
   job_.first_entry = told_.first_entry;
   job_.byte_order = byte_order_;
   job_.attest = std::move(quote.attest);
@@ -506,8 +583,10 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
   job_.tail_overdue =
       tail_since_.has_value() &&
       challenge.armed_at - *tail_since_ > interval() + options_.grace;
+  job_.gap_fails = record_->settings.on_gap == "failure";
   job_.accepted = record_->accepted;
   evidence_policy_epoch_ = record_->policy_epoch;
+  evidence_clock_ = job_.clock_info;
   const auto composite = policy::ComputeBootComposite(
       challenge.selection.banks().front().bank,
       [&](crypto::HashAlgorithm bank,
@@ -541,6 +620,12 @@ void Session::OnChunk(ChunkMessage chunk, absl::Time now) {
     return Refuse(
         absl::StrCat("a list of more than ", options_.max_list_size, " bytes"),
         options_.retry_after);
+  }
+  const uint64_t size = list_size_ + chunk.data.size();
+  if (!discard_ && size > kFreeListSize &&
+      !job_.list_memory->GrowTo(size - kFreeListSize)) {
+    return Refuse("the verifier has no room for so large a list now",
+                  options_.retry_soon);
   }
   chunk_deadline_ = now + options_.chunk_timeout;
   list_size_ += chunk.data.size();
@@ -618,11 +703,8 @@ VerdictWrite Session::UnchangedWrite(absl::string_view reason) const {
           .policy_epoch = record_->policy_epoch,
           .state = std::nullopt,
           .reason = std::string(reason),
-          .valid_until = record_->valid_until,
-          .findings = record_->findings,
           .counts = record_->counts,
-          .progress = record_->progress,
-          .boot_composite = record_->boot_composite};
+          .progress = record_->progress};
 }
 
 VerdictWrite Session::WriteFor(const Appraisal& appraisal) const {
@@ -631,6 +713,8 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal) const {
   write.counts = appraisal.counts;
   write.progress = appraisal.progress;
   write.boot_composite = boot_composite_;
+  write.decided = true;
+  write.clock_info = evidence_clock_;
   const bool has_failed = record_->state == AgentState::kFailed;
   if (appraisal.verdict == Verdict::kPass) {
     // A failed agent stays so until an operator says otherwise, and so does
@@ -638,13 +722,9 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal) const {
     if (!has_failed) {
       write.state = AgentState::kTrusted;
       write.valid_until = store_.Now() + interval() + options_.grace;
-      write.findings.clear();
-    } else {
-      write.reason = record_->state_reason;
     }
     return write;
   }
-  write.valid_until.reset();
   write.findings = has_failed ? Merge(appraisal.findings, record_->findings)
                               : Merge(appraisal.findings, {});
   if (!has_failed) write.state = AgentState::kFailed;
@@ -671,6 +751,7 @@ void Session::RecordReason(absl::string_view reason) {
     return;
   }
   VerdictWrite write = UnchangedWrite(reason);
+  write.clock_info = evidence_clock_;
   // Shown to the operator who is to approve it.
   if (shows_new_boot) write.boot_composite = boot_composite_;
   WriteVerdict(write).IgnoreError();
@@ -735,7 +816,8 @@ void Session::FinishRound(uint64_t pending_count, absl::Time now) {
 // --- Everything else.
 
 void Session::OnSettingsChanged(absl::Time now) {
-  if (!IsOpen() || phase_ == Phase::kHello) return;
+  // Who has shown nothing has no settings.
+  if (!IsOpen() || !proven_) return;
   auto record = store_.FindAgent(record_->id);
   if (absl::IsUnavailable(record.status())) return;  // Writes are fenced.
   if (!record.ok() || !CheckServed(*record).ok()) {
@@ -746,20 +828,13 @@ void Session::OnSettingsChanged(absl::Time now) {
     return Refuse("the agent has enrolled again, with another key",
                   options_.retry_soon);
   }
-  if (proven_ && record->owner_epoch != record_->owner_epoch) {
+  if (record->owner_epoch != record_->owner_epoch) {
     return Refuse("another stream of this agent has taken over",
                   options_.retry_soon);
   }
   const bool changed = record->policy_epoch != record_->policy_epoch;
   TakeRecord(*std::move(record));
-  if (!changed) return;
-  if (phase_ == Phase::kUnproven && armed_.has_value()) {
-    // Who has shown nothing gains no time by it.
-    ReplaceChallenge(/*at_once=*/true, now, armed_->answer_by);
-  } else {
-    OnAttestNow(now);
-  }
-  Reschedule();
+  if (changed) OnAttestNow(now);
 }
 
 void Session::OnAttestNow(absl::Time now) {
@@ -770,6 +845,8 @@ void Session::OnAttestNow(absl::Time now) {
     }
   } else {
     want_now_ = true;
+    // It may have waited for longer than it has to by now.
+    if (phase_ == Phase::kIdle) ArmNext(now);
   }
   Reschedule();
 }
@@ -863,6 +940,15 @@ void Session::Refuse(absl::string_view reason, absl::Duration retry_after) {
   if (IsOpen()) {
     output_.SendRefusal(
         {.reason = std::string(reason), .retry_after = retry_after});
+  }
+  OnClosed();
+}
+
+void Session::RefuseUnproven(absl::string_view why) {
+  if (IsOpen()) {
+    output_.SendRefusal({.reason = kNotServed,
+                         .retry_after = options_.retry_after,
+                         .detail = std::string(why)});
   }
   OnClosed();
 }

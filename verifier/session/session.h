@@ -8,9 +8,10 @@
 //
 // docs/protocol.md, 2 to 6, is what it implements. Two rules run through it:
 // until a quote has been verified nothing that the stream says changes anything
-// of the agent [A16, A35]; and after that only an explicit pass makes it
-// TRUSTED. What is wrong with a message ends the stream; what is wrong with the
-// evidence is a finding.
+// of the agent, and nothing that it is told depends on whether there is such an
+// agent [A16, A35]; and after that only an explicit pass makes it TRUSTED. What
+// is wrong with a message ends the stream; what is wrong with the evidence is a
+// finding.
 #ifndef CUPEL_VERIFIER_SESSION_SESSION_H_
 #define CUPEL_VERIFIER_SESSION_SESSION_H_
 
@@ -29,6 +30,7 @@
 #include "common/tpm/attestation_key.h"
 #include "common/tpm/quote.h"
 #include "verifier/session/appraisal_job.h"
+#include "verifier/session/byte_budget.h"
 #include "verifier/session/messages.h"
 #include "verifier/session/policy_cache.h"
 #include "verifier/session/quote_selection.h"
@@ -44,8 +46,14 @@ struct SessionOptions {
   // otherwise; TRUSTED lasts for it and `grace`.
   absl::Duration interval = absl::Seconds(10);
   absl::Duration grace = absl::Seconds(10);
+  // By how much of it, at most, each challenge's time is shortened by chance,
+  // so that a fleet's quotes spread.
+  double jitter = 0.1;
   // Between a quote and the challenge for the next one: it spares the chip.
   absl::Duration least_interval = absl::Milliseconds(100);
+  // The same for an agent that has failed, each of whose rounds may find
+  // something else that has to be written [A15].
+  absl::Duration failed_interval = absl::Seconds(1);
   // Replaces an armed nonce that old; infinite: never.
   absl::Duration fresh = absl::InfiniteDuration();
   // For Hello, for the next chunk of a list, and for a whole list.
@@ -55,6 +63,9 @@ struct SessionOptions {
   absl::Duration chunk_timeout = absl::Seconds(10);
   absl::Duration list_timeout = absl::Minutes(5);
   size_t max_list_size = size_t{512} << 20;
+  // What all lists together, but for a small piece of each, are taken from
+  // until they are judged; nullptr: there is no bound.
+  std::shared_ptr<ByteBudget> list_memory = nullptr;
   // What a refused agent is told: where its own state has to change first, and
   // where the verifier's has.
   absl::Duration retry_after = absl::Seconds(30);
@@ -157,13 +168,19 @@ class Session {
   };
 
   absl::Duration interval() const;
+  absl::Duration JitteredInterval() const;
   bool IsOpen() const { return open_; }
   // The record's part of what its list is judged by; the policy is not.
   void TakeRecord(AgentRecord record);
   absl::Status CheckServed(const AgentRecord& record) const;
+  // What the quote of an unproven stream is verified by: the record and key of
+  // the agent that it has named. False if the stream had to be ended.
+  bool LoadNamed(const Challenge& challenge, absl::Time now);
   absl::Status LoadKey();
   absl::Status LoadPolicy();
 
+  // What a quote has to cover by now.
+  tpm::PcrSelection Selection() const;
   void Arm(bool at_once, absl::Time now, absl::Time answer_by);
   void ArmNext(absl::Time now);
   void ReplaceChallenge(bool at_once, absl::Time now, absl::Time answer_by);
@@ -179,7 +196,7 @@ class Session {
   void BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
                  std::vector<uint8_t> qualifying_data,
                  const Challenge& challenge, absl::Time now);
-  bool WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote);
+  bool RecordNewBoot(const tpm::ClockInfo& now);
   bool MayResume(const tpm::VerifiedQuote& quote) const;
   bool IsClockAhead(const tpm::ClockInfo& clock_info,
                     const Challenge& challenge, absl::Time now);
@@ -195,6 +212,9 @@ class Session {
   void OnFenced(absl::Time now);
   void FinishRound(uint64_t pending_count, absl::Time now);
   void RefuseForStore(const absl::Status& status);
+  // Ends an unproven stream as every such stream is ended, whatever is wrong
+  // with it; `why` is for the log.
+  void RefuseUnproven(absl::string_view why);
   void Reschedule();
 
   const SessionOptions options_;
@@ -209,13 +229,15 @@ class Session {
   bool proven_ = false;
   absl::Time deadline_;  // of kHello
 
-  // What the agent said, and what is known of it.
+  // What the agent said, and, once it has shown a quote, what is known of it.
+  std::optional<AgentId> named_;
   SelectionHints hints_;
   SelectionNeeds needs_;
   ByteOrder byte_order_ = ByteOrder::kLittle;
   std::optional<AgentRecord> record_;
   std::shared_ptr<const tpm::AttestationKey> ak_;
   appraisal::Reference reference_;
+  std::optional<crypto::HashAlgorithm> wanted_bank_;
   std::string boot_problem_;
   // What reference_.policy was made for.
   std::optional<uint64_t> policy_epoch_;
@@ -228,7 +250,9 @@ class Session {
   bool want_now_ = false;
   absl::Time last_quote_ = absl::InfinitePast();
 
-  // Where the agent was told that the list after its next quote starts.
+  // Where the agent was told that the list after its next quote starts; it
+  // sends none before it was asked once.
+  bool list_requested_ = false;
   ListRequestMessage told_;
   bool whole_list_next_ = false;
 
@@ -237,6 +261,7 @@ class Session {
   AppraisalJob job_;
   uint64_t last_job_id_ = 0;
   uint64_t evidence_policy_epoch_ = 0;
+  std::optional<tpm::ClockInfo> evidence_clock_;
   std::string boot_composite_;
   size_t list_size_ = 0;
   // Of the last quote on this stream whose list was judged.

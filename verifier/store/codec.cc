@@ -28,6 +28,7 @@ using ::cupel::crypto::HashAlgorithm;
 
 constexpr uint8_t kVersion = 1;
 constexpr uint8_t kProgressVersion = 2;  // 1 lacks the counts
+constexpr uint8_t kSettingsVersion = 2;  // 1 ends before bank
 
 class Writer {
  public:
@@ -216,6 +217,22 @@ EntryCounts ReadCounts(Reader& in) {
   return counts;
 }
 
+void WriteClockInfo(const tpm::ClockInfo& info, Writer& out) {
+  out.U64(info.clock);
+  out.U32(info.reset_count);
+  out.U32(info.restart_count);
+  out.Flag(info.safe);
+}
+
+tpm::ClockInfo ReadClockInfo(Reader& in) {
+  tpm::ClockInfo info;
+  info.clock = in.U64();
+  info.reset_count = in.U32();
+  info.restart_count = in.U32();
+  info.safe = in.Flag();
+  return info;
+}
+
 }  // namespace
 
 std::vector<uint8_t> EncodeProgress(const Progress& progress) {
@@ -227,10 +244,7 @@ std::vector<uint8_t> EncodeProgress(const Progress& progress) {
   if (progress.replayer.has_value()) WriteReplayer(*progress.replayer, out);
   out.Flag(progress.clock_info.has_value());
   if (progress.clock_info.has_value()) {
-    out.U64(progress.clock_info->clock);
-    out.U32(progress.clock_info->reset_count);
-    out.U32(progress.clock_info->restart_count);
-    out.Flag(progress.clock_info->safe);
+    WriteClockInfo(*progress.clock_info, out);
   }
   out.Count(progress.boot_pcrs.size());
   progress.boot_pcrs.ForEach([&](uint32_t pcr, const Digest& value) {
@@ -251,14 +265,7 @@ absl::StatusOr<Progress> DecodeProgress(std::span<const uint8_t> bytes) {
   progress.entry_count = in.U64();
   progress.byte_offset = in.U64();
   if (in.Flag()) progress.replayer = ReadReplayer(in);
-  if (in.Flag()) {
-    tpm::ClockInfo info;
-    info.clock = in.U64();
-    info.reset_count = in.U32();
-    info.restart_count = in.U32();
-    info.safe = in.Flag();
-    progress.clock_info = info;
-  }
+  if (in.Flag()) progress.clock_info = ReadClockInfo(in);
   const uint32_t pcr_count = in.Count(/*min_size=*/8);
   for (uint32_t i = 0; i < pcr_count && in.ok(); ++i) {
     const uint32_t pcr = in.U32();
@@ -273,6 +280,18 @@ absl::StatusOr<Progress> DecodeProgress(std::span<const uint8_t> bytes) {
     progress.counts.entries = progress.counts.good = progress.entry_count;
   }
   return in.Finish(std::move(progress));
+}
+
+std::vector<uint8_t> EncodeClockInfo(const tpm::ClockInfo& info) {
+  Writer out('K');
+  WriteClockInfo(info, out);
+  return out.Take();
+}
+
+absl::StatusOr<tpm::ClockInfo> DecodeClockInfo(std::span<const uint8_t> bytes) {
+  Reader in(bytes, 'K', "clock");
+  const tpm::ClockInfo info = ReadClockInfo(in);
+  return in.Finish(info);
 }
 
 std::vector<uint8_t> EncodeCounts(const EntryCounts& counts) {
@@ -369,7 +388,7 @@ absl::StatusOr<std::vector<AcceptedFinding>> DecodeAccepted(
 }
 
 std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
-  Writer out('S');
+  Writer out('S', kSettingsVersion);
   out.Count(settings.policies.size());
   for (const std::string& policy : settings.policies) out.Text(policy);
   out.Count(settings.labels.size());
@@ -387,11 +406,13 @@ std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
   if (settings.interval.has_value()) {
     out.I64(absl::ToInt64Nanoseconds(*settings.interval));
   }
+  out.Text(settings.bank);
+  out.Text(settings.on_gap);
   return out.Take();
 }
 
 absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
-  Reader in(bytes, 'S', "settings");
+  Reader in(bytes, 'S', "settings", kSettingsVersion);
   AgentSettings settings;
   settings.policies.resize(in.Count(/*min_size=*/4));
   for (std::string& policy : settings.policies) policy = in.Text();
@@ -409,6 +430,10 @@ absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
   settings.padded_sha1_banks.resize(in.Count(/*min_size=*/4));
   for (std::string& bank : settings.padded_sha1_banks) bank = in.Text();
   if (in.Flag()) settings.interval = absl::Nanoseconds(in.I64());
+  if (in.version() >= 2) {
+    settings.bank = in.Text();
+    settings.on_gap = in.Text();
+  }
   return in.Finish(std::move(settings));
 }
 

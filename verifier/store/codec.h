@@ -1,6 +1,8 @@
 // The values of a record that are stored as one column, in bytes.
 //
-// Format: a letter for what it is, a version, then the members in order.
+// Format: a letter for what it is, a version, then the members in order; what a
+// later version has added stands at the end, and is at its default in values of
+// an earlier one.
 // Integers are big-endian; texts, bytes and lists have a u32 size or count in
 // front; a flag is one byte, 0 or 1, and precedes whatever is optional.
 // Algorithms stand by the kernel's names, so that no enumerator's number gets
@@ -27,6 +29,9 @@ namespace cupel::verifier {
 std::vector<uint8_t> EncodeProgress(const appraisal::Progress& progress);
 absl::StatusOr<appraisal::Progress> DecodeProgress(
     std::span<const uint8_t> bytes);
+
+std::vector<uint8_t> EncodeClockInfo(const tpm::ClockInfo& info);
+absl::StatusOr<tpm::ClockInfo> DecodeClockInfo(std::span<const uint8_t> bytes);
 
 std::vector<uint8_t> EncodeCounts(const appraisal::EntryCounts& counts);
 absl::StatusOr<appraisal::EntryCounts> DecodeCounts(

@@ -83,6 +83,29 @@ const std::vector<std::vector<std::string>>& Steps() {
           // agents are in which state.
           "CREATE INDEX agents_by_state ON agents (state, valid_until)",
       },
+      {
+          // Of the last quote that was judged.
+          "ALTER TABLE agents ADD COLUMN clock_info BLOB",
+
+          R"(ALTER TABLE agents ADD COLUMN ek_vouched BIGINT
+             NOT NULL DEFAULT 0)",
+          R"(CREATE TABLE allowed_eks (tenant TEXT NOT NULL
+             CHECK (tenant <> ''), ek_sha256 TEXT NOT NULL,
+             who TEXT NOT NULL, time BIGINT NOT NULL,
+             PRIMARY KEY (tenant, ek_sha256)))",
+
+          "ALTER TABLE policies ADD COLUMN size BIGINT NOT NULL DEFAULT 0",
+          R"(ALTER TABLE policies ADD COLUMN digest_count BIGINT
+             NOT NULL DEFAULT 0)",
+          "UPDATE policies SET size = length(file)",
+
+          // 1 for those that only find something else.
+          R"(ALTER TABLE events ADD COLUMN of_findings BIGINT
+             NOT NULL DEFAULT 0)",
+          R"(CREATE INDEX events_by_agent
+             ON events (agent_id, of_findings, sequence))",
+          "CREATE INDEX events_by_time ON events (time)",
+      },
   };
   return steps;
 }

@@ -60,23 +60,26 @@ class ObservedStore final : public Store {
     return Tell("AddAgent",
                 store_.AddAgent(tenant, id, settings, ek_sha256, who));
   }
+  absl::StatusOr<AgentRecord> AddVouchedAgent(absl::string_view tenant,
+                                              const AgentId& id,
+                                              const AgentSettings& settings,
+                                              absl::string_view who) override {
+    return Tell("AddVouchedAgent",
+                store_.AddVouchedAgent(tenant, id, settings, who));
+  }
   absl::Status UpdateAgent(absl::string_view tenant, const AgentId& id,
-                           const AgentSettings& settings,
+                           SettingsChange change,
                            absl::string_view who) override {
-    return Tell("UpdateAgent", store_.UpdateAgent(tenant, id, settings, who));
+    return Tell("UpdateAgent", store_.UpdateAgent(tenant, id, change, who));
   }
   absl::Status DeleteAgent(absl::string_view tenant, const AgentId& id,
                            absl::string_view who) override {
     return Tell("DeleteAgent", store_.DeleteAgent(tenant, id, who));
   }
   absl::Status Reactivate(absl::string_view tenant, const AgentId& id,
-                          std::vector<AcceptedFinding> accepted,
-                          bool reset_counters,
-                          absl::string_view pin_boot_composite,
+                          const Reactivation& reactivation,
                           absl::string_view who) override {
-    return Tell("Reactivate",
-                store_.Reactivate(tenant, id, std::move(accepted),
-                                  reset_counters, pin_boot_composite, who));
+    return Tell("Reactivate", store_.Reactivate(tenant, id, reactivation, who));
   }
   absl::Status StopAgent(absl::string_view tenant, const AgentId& id,
                          absl::string_view who) override {
@@ -90,6 +93,10 @@ class ObservedStore final : public Store {
       const AgentFilter& filter) override {
     return Tell("ListAgents", store_.ListAgents(filter));
   }
+  absl::StatusOr<std::vector<AgentId>> ListAgentIds(
+      const AgentFilter& filter) override {
+    return Tell("ListAgentIds", store_.ListAgentIds(filter));
+  }
   absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() override {
     return Tell("ListUnclaimed", store_.ListUnclaimed());
   }
@@ -97,12 +104,29 @@ class ObservedStore final : public Store {
     return Tell("CountAgents", store_.CountAgents());
   }
 
+  absl::Status AllowEks(absl::string_view tenant,
+                        std::span<const std::string> ek_sha256,
+                        absl::string_view who) override {
+    return Tell("AllowEks", store_.AllowEks(tenant, ek_sha256, who));
+  }
+  absl::Status DisallowEks(absl::string_view tenant,
+                           std::span<const std::string> ek_sha256,
+                           absl::string_view who) override {
+    return Tell("DisallowEks", store_.DisallowEks(tenant, ek_sha256, who));
+  }
+  absl::StatusOr<std::vector<AllowedEk>> ListAllowedEks(
+      absl::string_view tenant, absl::string_view after,
+      uint32_t limit) override {
+    return Tell("ListAllowedEks", store_.ListAllowedEks(tenant, after, limit));
+  }
+
   absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
                                          absl::string_view name,
                                          std::span<const uint8_t> file,
-                                         bool create,
+                                         uint64_t digest_count, bool create,
                                          absl::string_view who) override {
-    return Tell("PutPolicy", store_.PutPolicy(tenant, name, file, create, who));
+    return Tell("PutPolicy", store_.PutPolicy(tenant, name, file, digest_count,
+                                              create, who));
   }
   absl::Status DeletePolicy(absl::string_view tenant, absl::string_view name,
                             absl::string_view who) override {
@@ -147,6 +171,9 @@ class ObservedStore final : public Store {
   }
   absl::StatusOr<uint64_t> LastEventSequence() override {
     return Tell("LastEventSequence", store_.LastEventSequence());
+  }
+  absl::Status ExpireEvents(absl::Time before) override {
+    return Tell("ExpireEvents", store_.ExpireEvents(before));
   }
   void OnChange(std::function<void(std::optional<AgentId>)> changed) override {
     store_.OnChange(std::move(changed));

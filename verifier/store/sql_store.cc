@@ -18,7 +18,9 @@
 #include "common/util/hex.h"
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
+#include "verifier/store/bounded_findings.h"
 #include "verifier/store/codec.h"
+#include "verifier/store/ek_list.h"
 #include "verifier/store/migrations.h"
 
 namespace cupel::verifier {
@@ -94,8 +96,8 @@ constexpr char kAgentColumns[] =
     "agent_id, tenant, state, state_reason, wanted_ek_sha256, enrollment,"
     " settings, policy_epoch, owner_epoch, valid_until, last_attested,"
     " last_seen, attestation_count, counts, accepted, boot_composite,"
-    " pinned_boot_composite, progress, findings";
-constexpr char kAgentTypes[] = "ttittbbiiiiiibbttbb";
+    " pinned_boot_composite, progress, findings, clock_info, ek_vouched";
+constexpr char kAgentTypes[] = "ttittbbiiiiiibbttbbbi";
 
 AgentState StateFromSql(uint64_t number) {
   return static_cast<AgentState>(number);
@@ -117,20 +119,10 @@ absl::StatusOr<AgentId> IdFromSql(const std::string& text) {
   return id;
 }
 
-AgentRecord EmptyRecord(const AgentId& id) {
-  return {id, {}, AgentState::kEnrolled,
-          {}, {}, {},
-          {}, 0,  0,
-          {}, {}, {},
-          0,  {}, {},
-          {}, {}, {},
-          {}};
-}
-
 absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
   RowReader in(row);
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, IdFromSql(in.Text()));
-  AgentRecord agent = EmptyRecord(id);
+  AgentRecord agent = AgentRecord{.id = id};
   agent.tenant = in.Text();
   const uint64_t state = in.Number();
   agent.state_reason = in.Text();
@@ -151,6 +143,8 @@ absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
   agent.pinned_boot_composite = in.Text();
   const SqlBytes progress = in.Bytes();
   const SqlBytes findings = in.Bytes();
+  const auto clock_info = in.OptionalBytes();
+  agent.ek_vouched = in.Number() != 0;
   CUPEL_RETURN_IF_ERROR(in.status());
   if (!IsState(state)) {
     return absl::DataLossError(
@@ -162,6 +156,9 @@ absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
   CUPEL_ASSIGN_OR_RETURN(agent.accepted, DecodeAccepted(accepted));
   CUPEL_ASSIGN_OR_RETURN(agent.progress, DecodeProgress(progress));
   CUPEL_ASSIGN_OR_RETURN(agent.findings, DecodeFindings(findings));
+  if (clock_info.has_value()) {
+    CUPEL_ASSIGN_OR_RETURN(agent.clock_info, DecodeClockInfo(*clock_info));
+  }
   return agent;
 }
 
@@ -178,6 +175,32 @@ absl::StatusOr<std::vector<AgentRecord>> QueryAgents(
     agents.push_back(std::move(agent));
   }
   return agents;
+}
+
+// What comes after FROM agents, and its values.
+std::pair<std::string, std::vector<SqlValue>> ConditionOf(
+    const AgentFilter& filter) {
+  std::string condition = "WHERE tenant = :tenant AND agent_id > :after";
+  std::vector<SqlValue> values = {
+      SqlText(filter.tenant),
+      SqlText(filter.after.has_value() ? filter.after->ToString() : "")};
+  int number = 0;
+  for (const auto& [name, value] : filter.labels) {
+    absl::StrAppend(&condition,
+                    " AND EXISTS (SELECT 1 FROM agent_labels AS l"
+                    " WHERE l.agent_id = agents.agent_id AND l.name = :name",
+                    number, " AND l.value = :value", number, ")");
+    ++number;
+    values.push_back(SqlText(name));
+    values.push_back(SqlText(value));
+  }
+  if (filter.state.has_value()) {
+    absl::StrAppend(&condition, " AND state = :state");
+    values.push_back(StateToSql(*filter.state));
+  }
+  absl::StrAppend(&condition, " ORDER BY agent_id LIMIT :count");
+  values.push_back(SqlNumber(filter.limit));
+  return {std::move(condition), std::move(values)};
 }
 
 absl::StatusOr<std::optional<AgentRecord>> MaybeAgent(Connection& db,
@@ -212,6 +235,10 @@ SqlValue EkNameToSql(const AgentRecord& agent) {
   return SqlText(HexEncode(agent.enrollment->ek_name));
 }
 
+SqlValue ClockToSql(const std::optional<tpm::ClockInfo>& info) {
+  return info.has_value() ? SqlValue(EncodeClockInfo(*info)) : SqlValue();
+}
+
 // Writes all that an operator or an enrolment can change; the counters of
 // attestations and the findings stay.
 absl::Status UpdateRow(Connection& db, const AgentRecord& agent) {
@@ -225,8 +252,8 @@ absl::Status UpdateRow(Connection& db, const AgentRecord& agent) {
           " enrollment = :enrollment, settings = :settings,"
           " policy_epoch = :policy, owner_epoch = :owner,"
           " valid_until = :until, accepted = :accepted,"
-          " pinned_boot_composite = :pinned, progress = :progress"
-          " WHERE agent_id = :id",
+          " pinned_boot_composite = :pinned, progress = :progress,"
+          " clock_info = :clock, ek_vouched = :vouched WHERE agent_id = :id",
           {SqlText(agent.tenant), StateToSql(agent.state),
            SqlText(agent.state_reason), SqlText(agent.wanted_ek_sha256),
            enrolled ? SqlText(agent.enrollment->ek_sha256) : SqlValue(),
@@ -237,7 +264,8 @@ absl::Status UpdateRow(Connection& db, const AgentRecord& agent) {
            EncodeSettings(agent.settings), SqlNumber(agent.policy_epoch),
            SqlNumber(agent.owner_epoch), SqlTime(agent.valid_until),
            EncodeAccepted(agent.accepted), SqlText(agent.pinned_boot_composite),
-           EncodeProgress(agent.progress), SqlText(agent.id.ToString())})
+           EncodeProgress(agent.progress), ClockToSql(agent.clock_info),
+           SqlNumber(agent.ek_vouched ? 1 : 0), SqlText(agent.id.ToString())})
       .status();
 }
 
@@ -250,10 +278,11 @@ absl::Status InsertRow(Connection& db, const AgentRecord& agent) {
           " enrollment,"
           " settings, policy_epoch, owner_epoch, owner, attestation_count,"
           " counts, accepted, boot_composite, pinned_boot_composite, progress,"
-          " findings) VALUES (:id, :tenant, :state, :reason, :wanted, :ek,"
+          " findings, ek_vouched) VALUES (:id, :tenant, :state, :reason, "
+          ":wanted, :ek,"
           " :ek_name, :address, :time, :enrollment, :settings, :policy, "
           ":owner, '', 0,"
-          " :counts, :accepted, '', '', :progress, :findings)",
+          " :counts, :accepted, '', '', :progress, :findings, :vouched)",
           {SqlText(agent.id.ToString()), SqlText(agent.tenant),
            StateToSql(agent.state), SqlText(agent.state_reason),
            SqlText(agent.wanted_ek_sha256),
@@ -264,7 +293,8 @@ absl::Status InsertRow(Connection& db, const AgentRecord& agent) {
            enrolled ? EncodeEnrollment(*agent.enrollment) : SqlValue(),
            EncodeSettings(agent.settings), SqlNumber(agent.policy_epoch),
            SqlNumber(agent.owner_epoch), EncodeCounts({}), EncodeAccepted({}),
-           EncodeProgress({}), EncodeFindings({})})
+           EncodeProgress({}), EncodeFindings({}),
+           SqlNumber(agent.ek_vouched ? 1 : 0)})
       .status();
 }
 
@@ -302,26 +332,8 @@ absl::Status WriteNames(Connection& db, const AgentRecord& agent) {
   return absl::OkStatus();
 }
 
-// The sequence is drawn inside of the transaction, from a row that it locks:
-// so numbers are visible in their order, without a gap to be filled later.
-absl::Status WriteEvent(Connection& db, absl::Time time,
-                        absl::string_view tenant, const AgentId& id,
-                        AgentState previous, AgentState state,
-                        absl::string_view text,
-                        const std::vector<Finding>& findings = {}) {
-  CUPEL_RETURN_IF_ERROR(
-      db.Execute("UPDATE sequences SET value = value + 1 WHERE name = 'event'")
-          .status());
-  return db
-      .Execute(
-          "INSERT INTO events (sequence, time, tenant, agent_id, previous,"
-          " state, description, findings) SELECT value, :time, :tenant, :id,"
-          " :previous, :state, :text, :findings FROM sequences"
-          " WHERE name = 'event'",
-          {SqlTime(time), SqlText(tenant), SqlText(id.ToString()),
-           StateToSql(previous), StateToSql(state), SqlText(text),
-           EncodeFindings(findings)})
-      .status();
+std::string TokenHash(absl::string_view token) {
+  return crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(token)).Hex();
 }
 
 std::string By(absl::string_view what, absl::string_view who) {
@@ -342,8 +354,9 @@ absl::StatusOr<uint64_t> CountNaming(Connection& db, absl::string_view tenant,
   return count;
 }
 
-constexpr char kPolicyColumns[] = "tenant, name, version, content_id, created";
-constexpr char kPolicyTypes[] = "ttiti";
+constexpr char kPolicyColumns[] =
+    "tenant, name, version, content_id, created, size, digest_count";
+constexpr char kPolicyTypes[] = "ttitiii";
 
 absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
   RowReader in(row);
@@ -353,6 +366,8 @@ absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
   policy.version = in.Number();
   policy.content_id = in.Text();
   policy.created = in.Time();
+  policy.size = in.Number();
+  policy.digest_count = in.Number();
   if (has_file) policy.file = in.Bytes();
   CUPEL_RETURN_IF_ERROR(in.status());
   return policy;
@@ -478,6 +493,42 @@ absl::Status SqlStore::WriteLocked(
   return status;
 }
 
+// The sequence is drawn inside of the transaction, from a row that it locks:
+// so numbers are visible in their order, without a gap to be filled later.
+absl::Status SqlStore::WriteEvent(Connection& db, absl::Time time,
+                                  absl::string_view tenant, const AgentId& id,
+                                  AgentState previous, AgentState state,
+                                  absl::string_view text,
+                                  const std::vector<Finding>& findings,
+                                  bool of_findings) {
+  const SqlValue kind = SqlNumber(of_findings ? 1 : 0);
+  const SqlValue agent = SqlText(id.ToString());
+  CUPEL_RETURN_IF_ERROR(
+      db.Execute("UPDATE sequences SET value = value + 1 WHERE name = 'event'")
+          .status());
+  CUPEL_RETURN_IF_ERROR(
+      db.Execute(
+            "INSERT INTO events (sequence, time, tenant, agent_id, previous,"
+            " state, description, findings, of_findings) SELECT value, :time,"
+            " :tenant, :id, :previous, :state, :text, :findings, :kind"
+            " FROM sequences WHERE name = 'event'",
+            {SqlTime(time), SqlText(tenant), agent, StateToSql(previous),
+             StateToSql(state), SqlText(text),
+             EncodeFindings(Bounded(findings, kEventBounds)), kind})
+          .status());
+  // Those before the last so many; nothing where there are fewer.
+  return db
+      .Execute(
+          "DELETE FROM events WHERE agent_id = :id AND of_findings = :kind"
+          " AND sequence <= (SELECT sequence FROM events"
+          " WHERE agent_id = :same_id AND of_findings = :same_kind"
+          " ORDER BY sequence DESC LIMIT 1 OFFSET :count)",
+          {agent, kind, agent, kind,
+           SqlNumber(of_findings ? options_.max_finding_events_per_agent
+                                 : options_.max_events_per_agent)})
+      .status();
+}
+
 absl::Status SqlStore::Write(
     Durability durability, const Change& change,
     absl::FunctionRef<absl::Status(Connection&)> body) {
@@ -524,25 +575,21 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
                                 std::span<const uint8_t> nonce,
                                 absl::Time issued, absl::string_view token,
                                 uint32_t max_unclaimed_per_address) {
-  // What was consumed up to there has been forgotten.
+  // A cookie from before the last Expire, whose nonce has been forgotten, or
+  // from before the id was deleted.
   CUPEL_ASSIGN_OR_RETURN(
-      const auto old,
+      const auto forgotten,
       db.QueryOne("SELECT value FROM sequences WHERE name = 'forgotten'"
                   " AND value > :issued",
                   'i', {SqlTime(issued)}));
-  if (old.has_value()) {
-    return absl::FailedPreconditionError(
-        "the enrolment's cookie is too old: enrol again");
-  }
   CUPEL_ASSIGN_OR_RETURN(
       const auto deleted,
       db.QueryOne("SELECT deleted FROM deletions WHERE agent_id = :id"
                   " AND deleted >= :issued",
                   'i', {SqlText(id.ToString()), SqlTime(issued)}));
-  if (deleted.has_value()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "agent ", id.ToString(),
-        " was deleted after the enrolment's cookie was issued: enrol again"));
+  if (forgotten.has_value() || deleted.has_value()) {
+    return absl::FailedPreconditionError(
+        "the enrolment's cookie is too old: enrol again");
   }
   const std::string nonce_hex = HexEncode(nonce);
   CUPEL_ASSIGN_OR_RETURN(
@@ -559,17 +606,18 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
           .status());
 
   CUPEL_ASSIGN_OR_RETURN(auto known, MaybeAgent(db, id));
-  if (known.has_value() && known->enrollment.has_value() &&
-      known->enrollment->ek_sha256 != enrollment.ek_sha256) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        "agent ", id.ToString(),
-        " is enrolled with another EK: delete it first, or choose another id"));
+  AgentRecord agent = known.has_value() ? *known : AgentRecord{.id = id};
+  const AgentState previous = agent.state;
+  const bool unclaimed = agent.tenant.empty();
+  CUPEL_ASSIGN_OR_RETURN(const auto token_tenant, TenantOfToken(db, token));
+  if (unclaimed && !token.empty() && !token_tenant.has_value()) {
+    return absl::PermissionDeniedError(
+        "the enrolment token is unknown, used or expired");
   }
-  if (known.has_value() && !known->wanted_ek_sha256.empty() &&
-      known->wanted_ek_sha256 != enrollment.ek_sha256) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("agent ", id.ToString(), " is to have another EK"));
-  }
+  const bool brings_token =
+      token_tenant.has_value() && (unclaimed || *token_tenant == agent.tenant);
+  const bool has_other_ek = agent.enrollment.has_value() &&
+                            agent.enrollment->ek_sha256 != enrollment.ek_sha256;
   CUPEL_ASSIGN_OR_RETURN(
       const auto holder,
       db.QueryOne(
@@ -578,30 +626,26 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
           't',
           {SqlText(enrollment.ek_sha256),
            SqlText(HexEncode(enrollment.ek_name)), SqlText(id.ToString())}));
-  if (holder.has_value()) {
-    return absl::AlreadyExistsError("the EK is enrolled under another id");
+  bool may_have_id = !holder.has_value() &&
+                     (!has_other_ek || (unclaimed && brings_token)) &&
+                     (agent.wanted_ek_sha256.empty() ||
+                      agent.wanted_ek_sha256 == enrollment.ek_sha256);
+  if (may_have_id && agent.ek_vouched && !brings_token) {
+    CUPEL_ASSIGN_OR_RETURN(may_have_id,
+                           IsAllowedEk(db, agent.tenant, enrollment.ek_sha256));
   }
-
-  AgentRecord agent = known.has_value() ? *known : EmptyRecord(id);
-  const AgentState previous = agent.state;
-  agent.enrollment = enrollment;
-  ++agent.owner_epoch;
-  if (agent.tenant.empty() && !token.empty()) {
-    const std::string hash =
-        crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(token)).Hex();
-    CUPEL_ASSIGN_OR_RETURN(
-        const auto tenant,
-        db.QueryOne("SELECT tenant FROM enrollment_tokens"
-                    " WHERE token_sha256 = :hash AND expires > :now",
-                    't', {SqlText(hash), SqlTime(Now())}));
-    if (!tenant.has_value()) {
-      return absl::PermissionDeniedError(
-          "the enrolment token is unknown, used or expired");
-    }
-    agent.tenant = std::get<std::string>(*tenant);
+  if (!may_have_id) {
+    return absl::AlreadyExistsError(
+        "the id or the EK is taken: an id has one EK and an EK one id. Choose "
+        "another id, or have an operator delete the old agent");
+  }
+  const bool is_known = known.has_value() && known->enrollment.has_value();
+  if (unclaimed && brings_token) agent.tenant = *token_tenant;
+  // An agent that has its tenant may go on sending one.
+  if (brings_token && (unclaimed || !is_known)) {
     CUPEL_RETURN_IF_ERROR(
         db.Execute("DELETE FROM enrollment_tokens WHERE token_sha256 = :hash",
-                   {SqlText(hash)})
+                   {SqlText(TokenHash(token))})
             .status());
   }
   if (agent.tenant.empty()) {
@@ -618,16 +662,33 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
           " agents of that address wait to be added: add them first"));
     }
   }
-  if (agent.state == AgentState::kExpected) MakePending(agent, "enrolled");
-  if (known.has_value()) {
-    CUPEL_RETURN_IF_ERROR(UpdateRow(db, agent));
-  } else {
-    CUPEL_RETURN_IF_ERROR(InsertRow(db, agent));
+  const absl::Time first_time =
+      is_known ? known->enrollment->time : enrollment.time;
+  agent.enrollment = enrollment;
+  // Or it would never expire.
+  if (agent.tenant.empty()) agent.enrollment->time = first_time;
+  ++agent.owner_epoch;
+  if (agent.state == AgentState::kExpected) {
+    MakePending(agent, "enrolled");
+    agent.wanted_ek_sha256 = enrollment.ek_sha256;
+    agent.ek_vouched = false;
   }
+  CUPEL_RETURN_IF_ERROR(known.has_value() ? UpdateRow(db, agent)
+                                          : InsertRow(db, agent));
   return WriteEvent(db, Now(), agent.tenant, id, previous, agent.state,
-                    known.has_value() && known->enrollment.has_value()
-                        ? "enrolled again"
-                        : "enrolled");
+                    is_known && !has_other_ek ? "enrolled again" : "enrolled");
+}
+
+absl::StatusOr<std::optional<std::string>> SqlStore::TenantOfToken(
+    Connection& db, absl::string_view token) {
+  if (token.empty()) return std::nullopt;
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto tenant,
+      db.QueryOne("SELECT tenant FROM enrollment_tokens"
+                  " WHERE token_sha256 = :hash AND expires > :now",
+                  't', {SqlText(TokenHash(token)), SqlTime(Now())}));
+  if (!tenant.has_value()) return std::nullopt;
+  return std::get<std::string>(*tenant);
 }
 
 absl::Status SqlStore::AddEnrollmentToken(absl::string_view tenant,
@@ -663,7 +724,8 @@ absl::Status SqlStore::Expire(absl::Time before) {
     for (const char* const sql :
          {"DELETE FROM nonces WHERE consumed < :before",
           "DELETE FROM deletions WHERE deleted < :before",
-          "DELETE FROM enrollment_tokens WHERE expires < :before"}) {
+          "DELETE FROM enrollment_tokens WHERE expires < :before",
+          "DELETE FROM events WHERE tenant = '' AND time < :before"}) {
       CUPEL_RETURN_IF_ERROR(db.Execute(sql, {time}).status());
     }
     CUPEL_ASSIGN_OR_RETURN(
@@ -683,12 +745,59 @@ absl::StatusOr<AgentRecord> SqlStore::AddAgent(absl::string_view tenant,
                                                const AgentSettings& settings,
                                                absl::string_view ek_sha256,
                                                absl::string_view who) {
-  CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
-  CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
-  CUPEL_RETURN_IF_ERROR(CheckSettings(settings));
   if (!ek_sha256.empty()) {
     CUPEL_RETURN_IF_ERROR(CheckSha256(ek_sha256, "EK"));
   }
+  const auto bind = [&](Connection&, AgentRecord& agent) -> absl::Status {
+    agent.wanted_ek_sha256 = std::string(ek_sha256);
+    if (!agent.enrollment.has_value()) return absl::OkStatus();
+    if (!ek_sha256.empty() && agent.enrollment->ek_sha256 != ek_sha256) {
+      if (!agent.tenant.empty()) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("agent ", id.ToString(),
+                         " has enrolled with another EK, by a token of yours"));
+      }
+      // Whoever was there first has shown nothing but that: the operator knows
+      // the machine [A21].
+      agent.enrollment.reset();
+      ++agent.owner_epoch;
+      return absl::OkStatus();
+    }
+    agent.wanted_ek_sha256 = agent.enrollment->ek_sha256;
+    return absl::OkStatus();
+  };
+  return Add(tenant, id, settings, bind, who);
+}
+
+absl::StatusOr<AgentRecord> SqlStore::AddVouchedAgent(
+    absl::string_view tenant, const AgentId& id, const AgentSettings& settings,
+    absl::string_view who) {
+  const auto bind = [&](Connection& db, AgentRecord& agent) -> absl::Status {
+    if (!agent.enrollment.has_value()) {
+      agent.ek_vouched = true;
+      return absl::OkStatus();
+    }
+    agent.wanted_ek_sha256 = agent.enrollment->ek_sha256;
+    if (!agent.tenant.empty()) return absl::OkStatus();  // by its token
+    CUPEL_ASSIGN_OR_RETURN(
+        const bool allowed,
+        IsAllowedEk(db, tenant, agent.enrollment->ek_sha256));
+    if (allowed) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        "nothing vouches for the EK of agent ", id.ToString(),
+        ": no token of yours has brought it, nor is it on your list"));
+  };
+  return Add(tenant, id, settings, bind, who);
+}
+
+absl::StatusOr<AgentRecord> SqlStore::Add(absl::string_view tenant,
+                                          const AgentId& id,
+                                          const AgentSettings& settings,
+                                          EkBinding binding,
+                                          absl::string_view who) {
+  CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
+  CUPEL_RETURN_IF_ERROR(CheckSettings(settings));
   absl::StatusOr<AgentRecord> added = absl::InternalError("store: not read");
   const auto body = [&](Connection& db) -> absl::Status {
     CUPEL_ASSIGN_OR_RETURN(auto known, MaybeAgent(db, id));
@@ -699,20 +808,13 @@ absl::StatusOr<AgentRecord> SqlStore::AddAgent(absl::string_view tenant,
       return absl::AlreadyExistsError(
           absl::StrCat("agent ", id.ToString(), " has been added already"));
     }
-    AgentRecord agent = known.has_value() ? *known : EmptyRecord(id);
+    AgentRecord agent = known.has_value() ? *known : AgentRecord{.id = id};
     const AgentState previous =
         known.has_value() ? known->state : AgentState::kExpected;
+    CUPEL_RETURN_IF_ERROR(binding(db, agent));
     agent.state = AgentState::kExpected;
     agent.state_reason = By("added", who);
-    agent.wanted_ek_sha256 = std::string(ek_sha256);
-    if (agent.enrollment.has_value()) {
-      if (!ek_sha256.empty() && agent.enrollment->ek_sha256 != ek_sha256) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            "agent ", id.ToString(), " is enrolled with another EK"));
-      }
-      MakePending(agent, agent.state_reason);
-      agent.wanted_ek_sha256 = agent.enrollment->ek_sha256;
-    }
+    if (agent.enrollment.has_value()) MakePending(agent, agent.state_reason);
     agent.tenant = std::string(tenant);
     agent.settings = settings;
     ++agent.policy_epoch;
@@ -729,11 +831,10 @@ absl::StatusOr<AgentRecord> SqlStore::AddAgent(absl::string_view tenant,
 }
 
 absl::Status SqlStore::UpdateAgent(absl::string_view tenant, const AgentId& id,
-                                   const AgentSettings& settings,
+                                   SettingsChange change_settings,
                                    absl::string_view who) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
-  CUPEL_RETURN_IF_ERROR(CheckSettings(settings));
   return Write(
       Durability::kFull, {.id = id}, [&](Connection& db) -> absl::Status {
         CUPEL_ASSIGN_OR_RETURN(AgentRecord agent, ReadAgentOf(db, tenant, id));
@@ -742,7 +843,8 @@ absl::Status SqlStore::UpdateAgent(absl::string_view tenant, const AgentId& id,
         }
         const AgentState previous = agent.state;
         const std::string text = By("settings changed", who);
-        agent.settings = settings;
+        CUPEL_RETURN_IF_ERROR(change_settings(agent.settings));
+        CUPEL_RETURN_IF_ERROR(CheckSettings(agent.settings));
         Unsettle(agent, text);
         CUPEL_RETURN_IF_ERROR(UpdateRow(db, agent));
         CUPEL_RETURN_IF_ERROR(WriteNames(db, agent));
@@ -778,42 +880,56 @@ absl::Status SqlStore::DeleteAgent(absl::string_view tenant, const AgentId& id,
 }
 
 absl::Status SqlStore::Reactivate(absl::string_view tenant, const AgentId& id,
-                                  std::vector<AcceptedFinding> accepted,
-                                  bool reset_counters,
-                                  absl::string_view pin_boot_composite,
+                                  const Reactivation& reactivation,
                                   absl::string_view who) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
-  CUPEL_RETURN_IF_ERROR(CheckText(pin_boot_composite, "boot composite"));
+  CUPEL_RETURN_IF_ERROR(
+      CheckText(reactivation.boot_composite, "boot composite"));
+  CUPEL_RETURN_IF_ERROR(CheckText(reactivation.why, "reason"));
   return Write(
       Durability::kFull, {.id = id}, [&](Connection& db) -> absl::Status {
         CUPEL_ASSIGN_OR_RETURN(AgentRecord agent, ReadAgentOf(db, tenant, id));
-        if (agent.state != AgentState::kFailed &&
-            agent.state != AgentState::kStopped) {
+        const AgentState previous = agent.state;
+        const bool is_over =
+            previous == AgentState::kFailed || previous == AgentState::kStopped;
+        const bool only_approves = !reactivation.boot_composite.empty() &&
+                                   reactivation.accepted.empty() &&
+                                   !reactivation.reset_counters;
+        if (!is_over && !(previous == AgentState::kPending && only_approves)) {
           return StateForbids(id, agent.state,
                               "only FAILED and STOPPED are reactivated");
         }
-        const AgentState previous = agent.state;
-        MakePending(agent, By("reactivated", who));
-        if (!agent.enrollment.has_value()) {
-          agent.state = AgentState::kExpected;
-          agent.valid_until.reset();
+        std::string text = By(is_over ? "reactivated" : "boot approved", who);
+        if (!reactivation.why.empty()) {
+          absl::StrAppend(&text, ": ", reactivation.why);
         }
         ++agent.policy_epoch;
-        Progress fresh;
-        if (!reset_counters) fresh.clock_info = agent.progress.clock_info;
-        agent.progress = std::move(fresh);
-        if (!pin_boot_composite.empty()) {
-          agent.pinned_boot_composite = std::string(pin_boot_composite);
+        if (is_over) {
+          MakePending(agent, text);
+          if (!agent.enrollment.has_value()) {
+            agent.state = AgentState::kExpected;
+            agent.valid_until.reset();
+          }
+          Progress fresh;
+          if (reactivation.reset_counters) {
+            agent.clock_info.reset();
+          } else {
+            fresh.clock_info = agent.progress.clock_info;
+          }
+          agent.progress = std::move(fresh);
         }
-        for (AcceptedFinding& finding : accepted) {
+        agent.state_reason = text;
+        if (!reactivation.boot_composite.empty()) {
+          agent.pinned_boot_composite = reactivation.boot_composite;
+        }
+        for (AcceptedFinding finding : reactivation.accepted) {
           if (finding.who.empty()) finding.who = std::string(who);
           if (finding.time == absl::Time()) finding.time = Now();
-          agent.accepted.push_back(finding);
+          agent.accepted.push_back(std::move(finding));
         }
         CUPEL_RETURN_IF_ERROR(UpdateRow(db, agent));
-        return WriteEvent(db, Now(), tenant, id, previous, agent.state,
-                          agent.state_reason);
+        return WriteEvent(db, Now(), tenant, id, previous, agent.state, text);
       });
 }
 
@@ -853,25 +969,32 @@ absl::StatusOr<AgentRecord> SqlStore::GetAgent(absl::string_view tenant,
 absl::StatusOr<std::vector<AgentRecord>> SqlStore::ListAgents(
     const AgentFilter& filter) {
   CUPEL_RETURN_IF_ERROR(CheckName(filter.tenant, "tenant"));
-  std::string condition = "WHERE tenant = :tenant AND agent_id > :after";
-  std::vector<SqlValue> values = {
-      SqlText(filter.tenant),
-      SqlText(filter.after.has_value() ? filter.after->ToString() : "")};
-  int number = 0;
-  for (const auto& [name, value] : filter.labels) {
-    absl::StrAppend(&condition,
-                    " AND EXISTS (SELECT 1 FROM agent_labels AS l"
-                    " WHERE l.agent_id = agents.agent_id AND l.name = :name",
-                    number, " AND l.value = :value", number, ")");
-    ++number;
-    values.push_back(SqlText(name));
-    values.push_back(SqlText(value));
-  }
-  absl::StrAppend(&condition, " ORDER BY agent_id LIMIT :count");
-  values.push_back(SqlNumber(filter.limit));
+  auto [condition, values] = ConditionOf(filter);
   Locked& locked = reader();
   const std::lock_guard lock(locked.mutex);
   return QueryAgents(*locked.connection, condition, std::move(values));
+}
+
+absl::StatusOr<std::vector<AgentId>> SqlStore::ListAgentIds(
+    const AgentFilter& filter) {
+  CUPEL_RETURN_IF_ERROR(CheckName(filter.tenant, "tenant"));
+  auto [condition, values] = ConditionOf(filter);
+  Locked& locked = reader();
+  const std::lock_guard lock(locked.mutex);
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto rows,
+      locked.connection->Query(
+          absl::StrCat("SELECT agent_id FROM agents ", condition), "t",
+          std::move(values)));
+  std::vector<AgentId> ids;
+  ids.reserve(rows.size());
+  for (const SqlRow& row : rows) {
+    RowReader in(row);
+    CUPEL_ASSIGN_OR_RETURN(const AgentId id, IdFromSql(in.Text()));
+    CUPEL_RETURN_IF_ERROR(in.status());
+    ids.push_back(id);
+  }
+  return ids;
 }
 
 absl::StatusOr<std::vector<AgentRecord>> SqlStore::ListUnclaimed() {
@@ -907,11 +1030,44 @@ absl::StatusOr<std::map<AgentState, uint64_t>> SqlStore::CountAgents() {
   return counts;
 }
 
+absl::Status SqlStore::AllowEks(absl::string_view tenant,
+                                std::span<const std::string> ek_sha256,
+                                absl::string_view who) {
+  CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
+  for (const std::string& ek : ek_sha256) {
+    CUPEL_RETURN_IF_ERROR(CheckSha256(ek, "EK"));
+  }
+  return Write(Durability::kFull, {.changed = false, .id = {}},
+               [&](Connection& db) {
+                 return InsertAllowedEks(db, tenant, ek_sha256, who, Now());
+               });
+}
+
+absl::Status SqlStore::DisallowEks(absl::string_view tenant,
+                                   std::span<const std::string> ek_sha256,
+                                   absl::string_view who) {
+  CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
+  return Write(
+      Durability::kFull, {.changed = false, .id = {}},
+      [&](Connection& db) { return DeleteAllowedEks(db, tenant, ek_sha256); });
+}
+
+absl::StatusOr<std::vector<AllowedEk>> SqlStore::ListAllowedEks(
+    absl::string_view tenant, absl::string_view after, uint32_t limit) {
+  CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  Locked& locked = reader();
+  const std::lock_guard lock(locked.mutex);
+  return QueryAllowedEks(*locked.connection, tenant, after, limit);
+}
+
 // --- Policies.
 
 absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
                                                  absl::string_view name,
                                                  std::span<const uint8_t> file,
+                                                 uint64_t digest_count,
                                                  bool create,
                                                  absl::string_view who) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
@@ -923,6 +1079,8 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
   policy.name = std::string(name);
   policy.content_id = crypto::Hash(crypto::HashAlgorithm::kSha256, file).Hex();
   policy.file = ToVector(file);
+  policy.size = file.size();
+  policy.digest_count = digest_count;
   policy.created = Now();
   const auto body = [&](Connection& db) -> absl::Status {
     CUPEL_ASSIGN_OR_RETURN(
@@ -940,10 +1098,11 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
       return db
           .Execute(
               "INSERT INTO policies (tenant, name, version, content_id,"
-              " created, file) VALUES (:tenant, :name, 1, :content,"
-              " :created, :file)",
+              " created, size, digest_count, file) VALUES (:tenant, :name, 1,"
+              " :content, :created, :size, :digests, :file)",
               {SqlText(tenant), SqlText(name), SqlText(policy.content_id),
-               SqlTime(policy.created), policy.file})
+               SqlTime(policy.created), SqlNumber(policy.size),
+               SqlNumber(digest_count), policy.file})
           .status();
     }
     RowReader version(rows.front());
@@ -951,10 +1110,12 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
     CUPEL_RETURN_IF_ERROR(version.status());
     CUPEL_RETURN_IF_ERROR(
         db.Execute("UPDATE policies SET version = :version,"
-                   " content_id = :content, created = :created, file = :file"
+                   " content_id = :content, created = :created, size = :size,"
+                   " digest_count = :digests, file = :file"
                    " WHERE tenant = :tenant AND name = :name",
                    {SqlNumber(policy.version), SqlText(policy.content_id),
-                    SqlTime(policy.created), policy.file, SqlText(tenant),
+                    SqlTime(policy.created), SqlNumber(policy.size),
+                    SqlNumber(digest_count), policy.file, SqlText(tenant),
                     SqlText(name)})
             .status());
     const std::string text = By(
@@ -1105,9 +1266,11 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
   const std::string reason = IsStorableText(write.reason)
                                  ? write.reason
                                  : EscapeForDisplay(write.reason);
-  const bool has_findings =
-      !write.findings.empty() || write.state == AgentState::kFailed;
-  const SqlBytes findings = EncodeFindings(write.findings);
+  const bool has_findings = write.findings.has_value();
+  const std::vector<Finding> findings =
+      write.findings.value_or(std::vector<Finding>());
+  const SqlBytes encoded_findings =
+      EncodeFindings(Bounded(findings, kRecordBounds));
   std::optional<absl::Time> valid_until = write.valid_until;
   if (write.state == AgentState::kFailed) valid_until.reset();
   if (write.state == AgentState::kPending) valid_until = PendingUntil();
@@ -1129,8 +1292,9 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
     CUPEL_RETURN_IF_ERROR(in.status());
 
     const absl::Time now = Now();
-    const bool is_attestation = write.state != AgentState::kPending;
     const SqlValue has_state = SqlNumber(write.state.has_value() ? 1 : 0);
+    const bool sets_findings =
+        has_findings || write.state == AgentState::kTrusted;
     // The fence: both epochs and the state, in the statement that writes.
     CUPEL_ASSIGN_OR_RETURN(
         const uint64_t written,
@@ -1141,23 +1305,27 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
             " attestation_count = attestation_count + :one,"
             " boot_composite = COALESCE(:composite, boot_composite),"
             " findings = COALESCE(:findings, findings),"
+            " clock_info = COALESCE(:clock, clock_info),"
+            " state_reason = CASE WHEN :sets_reason = 1 OR state = 3"
+            " THEN COALESCE(:reason, state_reason) ELSE state_reason END,"
             " state = COALESCE(:state, state),"
-            " state_reason = COALESCE(:reason, state_reason),"
             " valid_until = CASE WHEN :has_state = 1 THEN :until"
             " ELSE valid_until END"
             " WHERE agent_id = :id AND owner_epoch = :owner"
             " AND policy_epoch = :policy"
             " AND (:has_no_state = 0 OR state IN (3, 4))",
             {EncodeProgress(write.progress), EncodeCounts(write.counts),
-             SqlTime(now), is_attestation ? SqlTime(now) : SqlValue(),
-             SqlNumber(is_attestation ? 1 : 0),
+             SqlTime(now), write.decided ? SqlTime(now) : SqlValue(),
+             SqlNumber(write.decided ? 1 : 0),
              write.boot_composite.empty() ? SqlValue()
                                           : SqlText(write.boot_composite),
-             has_findings ? SqlValue(findings) : SqlValue(),
+             sets_findings ? SqlValue(encoded_findings) : SqlValue(),
+             ClockToSql(write.clock_info), has_state,
+             reason.empty() ? SqlValue() : SqlText(reason),
              write.state.has_value() ? StateToSql(*write.state) : SqlValue(),
-             write.state.has_value() ? SqlText(reason) : SqlValue(), has_state,
-             SqlTime(valid_until), SqlText(id), SqlNumber(write.owner_epoch),
-             SqlNumber(write.policy_epoch), has_state}));
+             has_state, SqlTime(valid_until), SqlText(id),
+             SqlNumber(write.owner_epoch), SqlNumber(write.policy_epoch),
+             has_state}));
     if (written == 0) {
       return absl::AbortedError(absl::StrCat(
           "agent ", id, ": ",
@@ -1168,9 +1336,11 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
                              AgentStateName(previous))));
     }
     const AgentState state = write.state.value_or(previous);
-    if (state != previous || (has_findings && findings != known_findings)) {
+    if (state != previous || write.is_event ||
+        (has_findings && encoded_findings != known_findings)) {
       CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, tenant, write.id, previous,
-                                       state, reason, write.findings));
+                                       state, reason, findings,
+                                       /*of_findings=*/state == previous));
     }
     agent = ReadAgent(db, write.id);
     return agent.status();
@@ -1184,7 +1354,7 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
                                'i', {SqlText(id)}));
     // Only this process writes, so this is still so in the transaction.
     const bool is_renewal =
-        !has_findings && state.has_value() &&
+        !has_findings && !write.is_event && state.has_value() &&
         (!write.state.has_value() || *state == StateToSql(*write.state));
     CUPEL_RETURN_IF_ERROR(WriteLocked(
         is_renewal ? Durability::kNormal : Durability::kFull, body));
@@ -1297,6 +1467,16 @@ absl::StatusOr<uint64_t> SqlStore::LastEventSequence() {
   const uint64_t sequence = in.Number();
   CUPEL_RETURN_IF_ERROR(in.status());
   return sequence;
+}
+
+absl::Status SqlStore::ExpireEvents(absl::Time before) {
+  return Write(Durability::kNormal, {.changed = false, .id = {}},
+               [&](Connection& db) {
+                 return db
+                     .Execute("DELETE FROM events WHERE time < :before",
+                              {SqlTime(before)})
+                     .status();
+               });
 }
 
 absl::Status SqlStore::CopyInto(const std::string& path) {

@@ -31,6 +31,11 @@ struct SqlStoreOptions {
   std::optional<absl::Duration> pending_timeout = std::nullopt;
   // How long to wait for another process that has the file.
   absl::Duration busy_timeout = absl::Seconds(10);
+  // Of an agent's events: what is kept of those that change its state, or that
+  // an operator has caused; and of those that find something else and leave the
+  // state as it is, of which a machine can cause as many as it likes.
+  uint32_t max_events_per_agent = 1000;
+  uint32_t max_finding_events_per_agent = 100;
 };
 
 // Durability. What an operator did, an enrolment, and a verdict that changes a
@@ -66,10 +71,10 @@ class SqlStore : public Store {
 
   absl::Time Now() const override;
 
-  // A token counts only for an id that no tenant has yet: kPermissionDenied if
-  // it is unknown, used or expired. The agent is then ENROLLED in that tenant,
-  // which alone can add it. kFailedPrecondition also for a cookie from before
-  // the last Expire. kInvalidArgument: no nonce, or no SHA-256 of the EK.
+  // A token counts for an id that no tenant has yet: kPermissionDenied if it is
+  // unknown, used or expired. The agent is then ENROLLED in that tenant, which
+  // alone can add it. It counts too for an id that its tenant has added as one
+  // that it vouches for. kInvalidArgument: no nonce, or no SHA-256 of the EK.
   absl::StatusOr<AgentRecord> Enroll(
       const AgentId& id, const Enrollment& enrollment,
       std::span<const uint8_t> nonce, absl::Time issued,
@@ -84,9 +89,13 @@ class SqlStore : public Store {
                                        const AgentSettings& settings,
                                        absl::string_view ek_sha256,
                                        absl::string_view who) override;
+  absl::StatusOr<AgentRecord> AddVouchedAgent(absl::string_view tenant,
+                                              const AgentId& id,
+                                              const AgentSettings& settings,
+                                              absl::string_view who) override;
   // kFailedPrecondition for an agent that is ENROLLED: it has to be added.
   absl::Status UpdateAgent(absl::string_view tenant, const AgentId& id,
-                           const AgentSettings& settings,
+                           SettingsChange change,
                            absl::string_view who) override;
   absl::Status DeleteAgent(absl::string_view tenant, const AgentId& id,
                            absl::string_view who) override;
@@ -94,9 +103,7 @@ class SqlStore : public Store {
   // agent that was stopped before it enrolled becomes EXPECTED. Acceptances
   // without `who` or `time` get them here.
   absl::Status Reactivate(absl::string_view tenant, const AgentId& id,
-                          std::vector<AcceptedFinding> accepted,
-                          bool reset_counters,
-                          absl::string_view pin_boot_composite,
+                          const Reactivation& reactivation,
                           absl::string_view who) override;
   // OK, and nothing changes, if it is stopped already. kFailedPrecondition for
   // an agent that is ENROLLED.
@@ -106,13 +113,25 @@ class SqlStore : public Store {
                                        const AgentId& id) override;
   absl::StatusOr<std::vector<AgentRecord>> ListAgents(
       const AgentFilter& filter) override;
+  absl::StatusOr<std::vector<AgentId>> ListAgentIds(
+      const AgentFilter& filter) override;
   absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() override;
   absl::StatusOr<std::map<AgentState, uint64_t>> CountAgents() override;
+
+  absl::Status AllowEks(absl::string_view tenant,
+                        std::span<const std::string> ek_sha256,
+                        absl::string_view who) override;
+  absl::Status DisallowEks(absl::string_view tenant,
+                           std::span<const std::string> ek_sha256,
+                           absl::string_view who) override;
+  absl::StatusOr<std::vector<AllowedEk>> ListAllowedEks(
+      absl::string_view tenant, absl::string_view after,
+      uint32_t limit) override;
 
   absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
                                          absl::string_view name,
                                          std::span<const uint8_t> file,
-                                         bool create,
+                                         uint64_t digest_count, bool create,
                                          absl::string_view who) override;
   absl::Status DeletePolicy(absl::string_view tenant, absl::string_view name,
                             absl::string_view who) override;
@@ -128,9 +147,8 @@ class SqlStore : public Store {
                                          absl::string_view owner) override;
   // kInvalidArgument for a state that no verdict gives (PENDING, TRUSTED and
   // FAILED are those), and for TRUSTED without an end. An event is written
-  // where the state changes, or other findings than the record's come.
-  // `valid_until` and `reason` count only beside a state, and the store makes
-  // that of PENDING; each write but a PENDING one counts as an attestation.
+  // where the state changes, or `findings` are others than the record's; the
+  // store makes the valid_until of PENDING.
   absl::StatusOr<AgentRecord> RecordVerdict(const VerdictWrite& write) override;
   // Never moves the time back.
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override;
@@ -140,6 +158,7 @@ class SqlStore : public Store {
                                                       uint64_t sequence,
                                                       uint32_t limit) override;
   absl::StatusOr<uint64_t> LastEventSequence() override;
+  absl::Status ExpireEvents(absl::Time before) override;
   // Each of them is called.
   void OnChange(std::function<void(std::optional<AgentId>)> changed) override;
 
@@ -186,6 +205,22 @@ class SqlStore : public Store {
   // A TRUSTED agent whose reference has changed has to earn it again.
   void Unsettle(AgentRecord& agent, absl::string_view reason) const;
   std::optional<absl::Time> PendingUntil() const;
+  // What a token that was sent is worth.
+  absl::StatusOr<std::optional<std::string>> TenantOfToken(
+      Connection& db, absl::string_view token);
+  // Adds the agent; `binding` sees what is known of the id, says which EK it
+  // may have, or refuses.
+  using EkBinding = absl::FunctionRef<absl::Status(Connection&, AgentRecord&)>;
+  absl::StatusOr<AgentRecord> Add(absl::string_view tenant, const AgentId& id,
+                                  const AgentSettings& settings,
+                                  EkBinding binding, absl::string_view who);
+  // `of_findings`: nothing but what was found has changed.
+  absl::Status WriteEvent(Connection& db, absl::Time time,
+                          absl::string_view tenant, const AgentId& id,
+                          AgentState previous, AgentState state,
+                          absl::string_view text,
+                          const std::vector<appraisal::Finding>& findings = {},
+                          bool of_findings = false);
 
   absl::Status CopyInto(const std::string& path);
 

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "common/appraisal/appraise.h"
 #include "common/appraisal/finding.h"
+#include "common/tpm/attest.h"
 #include "common/util/agent_id.h"
 
 namespace cupel::verifier {
@@ -48,6 +49,11 @@ struct AgentSettings {
   bool tolerate_violations = false;
   std::vector<std::string> padded_sha1_banks;
   std::optional<absl::Duration> interval;  // nullopt: the verifier's
+  // The bank that is quoted, by the kernel's name; empty: SelectPcrs' choice.
+  std::string bank;
+  // What a new boot means, before which there was a span without evidence:
+  // "event"; "failure", until an operator accepts it; empty: "event".
+  std::string on_gap;
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };
 
@@ -76,29 +82,38 @@ struct AcceptedFinding {
 
 struct AgentRecord {
   AgentId id;
-  std::string tenant;  // empty: of none yet
+  std::string tenant = {};  // empty: of none yet
   AgentState state = AgentState::kEnrolled;
-  std::string state_reason;
-  // Bound by `add`; empty: any EK may have the id (trust on first use).
-  std::string wanted_ek_sha256;
-  std::optional<Enrollment> enrollment;  // nullopt: kExpected
-  AgentSettings settings;
+  std::string state_reason = {};
+  // Bound by `add`; empty: any EK may have the id (trust on first use), but for
+  // `ek_vouched`.
+  std::string wanted_ek_sha256 = {};
+  // Until it enrols: only an EK that its tenant vouches for, by a token or by
+  // the list of allowed EKs, may have the id.
+  bool ek_vouched = false;
+  std::optional<Enrollment> enrollment = {};  // nullopt: kExpected
+  AgentSettings settings = {};
   // Grows with each change of settings, of the policies that they name, or of
   // state by an operator: a verdict that was begun before is not recorded.
   uint64_t policy_epoch = 0;
   // Grows with each claim: only the last claim's owner may write.
   uint64_t owner_epoch = 0;
 
-  std::optional<absl::Time> valid_until;  // of kTrusted and kPending
-  std::optional<absl::Time> last_attested;
-  std::optional<absl::Time> last_seen;
+  std::optional<absl::Time> valid_until = {};  // of kTrusted and kPending
+  // Of verdicts that decided, and how many there were.
+  std::optional<absl::Time> last_attested = {};
   uint64_t attestation_count = 0;
-  appraisal::EntryCounts counts;
-  std::vector<appraisal::Finding> findings;  // of the last verdict that failed
-  std::vector<AcceptedFinding> accepted;
-  std::string boot_composite;         // hex; of the last quote that passed
-  std::string pinned_boot_composite;  // hex; approved by an operator
-  appraisal::Progress progress;
+  std::optional<absl::Time> last_seen = {};
+  appraisal::EntryCounts counts = {};
+  // Of the last verdict that failed; none while kTrusted.
+  std::vector<appraisal::Finding> findings = {};
+  std::vector<AcceptedFinding> accepted = {};
+  std::string boot_composite = {};  // hex; of the last quote that was judged
+  std::string pinned_boot_composite = {};  // hex; approved by an operator
+  // Of the last quote that was judged, whatever came of it: the boot that
+  // `findings` are about. Progress has that of the last one that passed.
+  std::optional<tpm::ClockInfo> clock_info = {};
+  appraisal::Progress progress = {};
 
   // kTrusted only while it is valid, else what `now` makes of it (kPending).
   AgentState StateAt(absl::Time now) const;
@@ -110,7 +125,25 @@ struct PolicyRecord {
   uint64_t version = 0;
   std::string content_id;     // SHA-256 of the file, hex
   std::vector<uint8_t> file;  // as it was given
+  uint64_t size = 0;          // of the file, in bytes
+  uint64_t digest_count = 0;  // 0 too where it was not counted
   absl::Time created;
+};
+
+// An EK that its tenant vouches for.
+struct AllowedEk {
+  std::string ek_sha256;
+  std::string who;
+  absl::Time time;
+};
+
+// What an operator wants of Reactivate, beside another chance.
+struct Reactivation {
+  std::vector<AcceptedFinding> accepted = {};
+  bool reset_counters = false;
+  // The boot that is approved from now on, hex; empty: the one that was.
+  std::string boot_composite = {};
+  std::string why = {};
 };
 
 // A verdict with its progress: written together or not at all.
@@ -118,15 +151,25 @@ struct VerdictWrite {
   AgentId id;
   uint64_t owner_epoch = 0;
   uint64_t policy_epoch = 0;
-  // The new state; nullopt leaves it (progress alone, or a failed agent that
-  // has failed again).
+  // The new state; nullopt leaves it (progress alone, why nothing could be
+  // decided, or a failed agent that has failed again).
   std::optional<AgentState> state;
-  std::string reason;
-  std::optional<absl::Time> valid_until;
-  std::vector<appraisal::Finding> findings;  // with kFailed
-  appraisal::EntryCounts counts;
-  appraisal::Progress progress;
-  std::string boot_composite;
+  // Kept beside a new state, and without one for a kPending agent; kFailed
+  // keeps why it failed. Empty leaves what is there.
+  std::string reason = {};
+  std::optional<absl::Time> valid_until = std::nullopt;  // of the new state
+  // Replace those on record; nullopt leaves them, but kTrusted ends them.
+  std::optional<std::vector<appraisal::Finding>> findings = std::nullopt;
+  appraisal::EntryCounts counts = {};
+  appraisal::Progress progress = {};
+  std::string boot_composite = {};  // empty leaves what is there
+  // An appraisal has passed or failed: it counts as an attestation.
+  bool decided = false;
+  // Of the quote that was judged; nullopt leaves what is there.
+  std::optional<tpm::ClockInfo> clock_info = std::nullopt;
+  // Makes an event of it, with `reason` as its text, even if neither state nor
+  // findings change.
+  bool is_event = false;
 };
 
 struct AgentEvent {
@@ -137,7 +180,7 @@ struct AgentEvent {
   AgentState previous = AgentState::kEnrolled;
   AgentState state = AgentState::kEnrolled;
   std::string text;
-  std::vector<appraisal::Finding> findings;
+  std::vector<appraisal::Finding> findings;  // the first few
 };
 
 struct AgentFilter {
@@ -145,6 +188,7 @@ struct AgentFilter {
   std::map<std::string, std::string> labels;  // all of them
   std::optional<AgentId> after;               // ids greater than it
   uint32_t limit = 1000;
+  std::optional<AgentState> state = std::nullopt;  // as stored
 };
 
 // Whatever makes an agent PENDING that was not gives it a valid_until, where
@@ -169,13 +213,16 @@ class Store {
 
   // Consumes `nonce` and binds the keys, in one transaction. A known agent with
   // the same EK gets a new AK and keeps all else; owner_epoch grows. kExpected
-  // becomes kPending.
+  // becomes kPending. An id that another EK holds without any tenant goes to
+  // whoever has a tenant's token. Enrolling again makes an unclaimed enrolment
+  // no younger.
   //
-  // kAlreadyExists: the nonce was used, the id has another EK (or is to have
-  // another one), or the EK has another id; the message tells which only in
-  // words that name no other tenant's object. kFailedPrecondition: `issued` is
-  // not after the last delete of the id. kResourceExhausted: more than
-  // `max_unclaimed_per_address` unclaimed enrolments from that address.
+  // kAlreadyExists: the nonce was used; or the id has another EK, is to have
+  // another one, or one that its tenant vouches for, or the EK has another id:
+  // which of these is not told, since it may be another tenant's. kFailed-
+  // Precondition: `issued` is not after the last delete of the id, or the last
+  // Expire. kResourceExhausted: more than `max_unclaimed_per_address` unclaimed
+  // enrolments from that address.
   virtual absl::StatusOr<AgentRecord> Enroll(
       const AgentId& id, const Enrollment& enrollment,
       std::span<const uint8_t> nonce, absl::Time issued,
@@ -193,27 +240,36 @@ class Store {
   // --- Operators.
 
   // Binds the id to the tenant and to an EK (empty: to the one that it has or
-  // will have). kPending where it is enrolled, kExpected where not. kNotFound
-  // for a policy's name, named in the message; kAlreadyExists if it was added;
-  // kFailedPrecondition if it is enrolled with another EK.
+  // will have). kPending where it is enrolled, kExpected where not: also where
+  // it is enrolled with another EK and of no tenant, since nobody knows that
+  // one, and it is forgotten. kNotFound for a policy's name, named in the
+  // message; kAlreadyExists if it was added; kFailedPrecondition if a token of
+  // the tenant has brought it with another EK.
   virtual absl::StatusOr<AgentRecord> AddAgent(absl::string_view tenant,
                                                const AgentId& id,
                                                const AgentSettings& settings,
                                                absl::string_view ek_sha256,
                                                absl::string_view who) = 0;
-  // Replaces the settings; a TRUSTED agent becomes PENDING, a FAILED one stays.
+  // The same for an EK that the tenant vouches for already: a token of the
+  // tenant's has brought it, or it is on the tenant's list. kFailedPrecondition
+  // where it is enrolled and that is not so.
+  virtual absl::StatusOr<AgentRecord> AddVouchedAgent(
+      absl::string_view tenant, const AgentId& id,
+      const AgentSettings& settings, absl::string_view who) = 0;
+  // Changes the settings by `change`, in one transaction; its errors are this
+  // function's. A TRUSTED agent becomes PENDING, a FAILED one stays.
+  using SettingsChange = absl::FunctionRef<absl::Status(AgentSettings&)>;
   virtual absl::Status UpdateAgent(absl::string_view tenant, const AgentId& id,
-                                   const AgentSettings& settings,
+                                   SettingsChange change,
                                    absl::string_view who) = 0;
   virtual absl::Status DeleteAgent(absl::string_view tenant, const AgentId& id,
                                    absl::string_view who) = 0;
   // FAILED or STOPPED becomes PENDING; progress is dropped, history (the
-  // counters, unless `reset_counters`) stays. kFailedPrecondition in any other
-  // state.
+  // counters, unless `reset_counters`) stays. A PENDING agent stays so, and has
+  // its boot approved by it. kFailedPrecondition in any other state, and for a
+  // PENDING agent without a boot to approve, or with anything else.
   virtual absl::Status Reactivate(absl::string_view tenant, const AgentId& id,
-                                  std::vector<AcceptedFinding> accepted,
-                                  bool reset_counters,
-                                  absl::string_view pin_boot_composite,
+                                  const Reactivation& reactivation,
                                   absl::string_view who) = 0;
   virtual absl::Status StopAgent(absl::string_view tenant, const AgentId& id,
                                  absl::string_view who) = 0;
@@ -221,19 +277,35 @@ class Store {
                                                const AgentId& id) = 0;
   virtual absl::StatusOr<std::vector<AgentRecord>> ListAgents(
       const AgentFilter& filter) = 0;
+  virtual absl::StatusOr<std::vector<AgentId>> ListAgentIds(
+      const AgentFilter& filter) = 0;
   // Enrolled and of no tenant.
   virtual absl::StatusOr<std::vector<AgentRecord>> ListUnclaimed() = 0;
   // How many agents there are, of all tenants, in each state that one is in by
   // AgentRecord::StateAt. Costs little however large their records are.
   virtual absl::StatusOr<std::map<AgentState, uint64_t>> CountAgents() = 0;
 
+  // EKs, by the SHA-256 of their certificates in lower-case hex, that the
+  // tenant vouches for from now on, or no more. What was added by them stays.
+  virtual absl::Status AllowEks(absl::string_view tenant,
+                                std::span<const std::string> ek_sha256,
+                                absl::string_view who) = 0;
+  virtual absl::Status DisallowEks(absl::string_view tenant,
+                                   std::span<const std::string> ek_sha256,
+                                   absl::string_view who) = 0;
+  // In ascending order, those after `after`; at most `limit`.
+  virtual absl::StatusOr<std::vector<AllowedEk>> ListAllowedEks(
+      absl::string_view tenant, absl::string_view after, uint32_t limit) = 0;
+
   // --- Policies.
 
-  // With `create`, kAlreadyExists if the name is taken; else kNotFound if it is
-  // not. A new version raises the policy_epoch of every agent that names it.
+  // `digest_count` is what people are told of the file. With `create`,
+  // kAlreadyExists if the name is taken; else kNotFound if it is not. A new
+  // version raises the policy_epoch of every agent that names it.
   virtual absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
                                                  absl::string_view name,
                                                  std::span<const uint8_t> file,
+                                                 uint64_t digest_count,
                                                  bool create,
                                                  absl::string_view who) = 0;
   // kFailedPrecondition while an agent names it, with how many do.
@@ -267,12 +339,15 @@ class Store {
   // were TRUSTED or PENDING so.
   virtual absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) = 0;
 
-  // --- Events.
+  // --- Events. The last of each agent's are kept: so many of those that change
+  // its state, and fewer of those that only find something else.
 
   // In their order, those after `sequence`; at most `limit`.
   virtual absl::StatusOr<std::vector<AgentEvent>> EventsAfter(
       absl::string_view tenant, uint64_t sequence, uint32_t limit) = 0;
   virtual absl::StatusOr<uint64_t> LastEventSequence() = 0;
+  // Forgets those from before `before`.
+  virtual absl::Status ExpireEvents(absl::Time before) = 0;
   // Calls `changed` from any thread after each committed change, with the agent
   // that changed (nullopt: several). It must not call the store.
   virtual void OnChange(

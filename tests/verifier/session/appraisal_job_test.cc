@@ -229,5 +229,67 @@ TEST_CASE("A8: a tail that no quote comes to cover is a failure") {
   }
 }
 
+// A machine that passed, rebooted twice, and shows a clean list.
+AppraisalJob RebootedJob(FakeMachine& machine) {
+  const Appraisal before = Run(JobOf(machine));
+  machine.Reboot();
+  machine.Reboot();
+  AppraisalJob job = JobOf(machine);
+  job.progress = before.progress;
+  return job;
+}
+
+TEST_CASE("A28: a span without evidence is told, or fails by choice") {
+  FakeMachine machine;
+  AppraisalJob job = RebootedJob(machine);
+  SECTION("told") {
+    const Appraisal appraisal = Run(job);
+    CHECK(appraisal.verdict == Verdict::kPass);
+    const auto* finding = FindFinding(appraisal, "continuity.gap");
+    REQUIRE(finding != nullptr);
+    CHECK(finding->severity == Severity::kNotice);
+    CHECK(finding->found == "2 resets");
+    CHECK(appraisal.progress.clock_info == machine.tpm.clock_info);
+  }
+  SECTION("by choice") {
+    job.gap_fails = true;
+    Appraisal appraisal = Run(job);
+    CHECK(appraisal.verdict == Verdict::kFail);
+    CHECK(appraisal.progress.clock_info == job.progress.clock_info);
+    REQUIRE(appraisal.findings.back().id == "continuity.gap");
+    CHECK(appraisal.findings.back().severity == Severity::kFailure);
+
+    // Until an operator accepts it, in this boot.
+    AcceptedFinding accepted;
+    accepted.id = "continuity.gap";
+    accepted.found = "2 resets";
+    accepted.reset_count = machine.tpm.clock_info.reset_count;
+    job.accepted = {accepted};
+    appraisal = Run(job);
+    CHECK(appraisal.verdict == Verdict::kPass);
+    job.accepted[0].reset_count += 1;
+    CHECK(Run(job).verdict == Verdict::kFail);
+    job.accepted[0] = accepted;
+    job.accepted[0].found = "1 reset";
+    CHECK(Run(job).verdict == Verdict::kFail);
+  }
+  SECTION("nothing before") {
+    job.gap_fails = true;
+    job.progress = {};
+    const Appraisal appraisal = Run(job);
+    CHECK(appraisal.verdict == Verdict::kPass);
+    CHECK(FindFinding(appraisal, "continuity.gap") == nullptr);
+  }
+  SECTION("a suspend is none") {
+    machine = FakeMachine();
+    const Appraisal before = Run(JobOf(machine));
+    ++machine.tpm.clock_info.restart_count;
+    job = JobOf(machine);
+    job.progress = before.progress;
+    job.gap_fails = true;
+    CHECK(Run(job).verdict == Verdict::kPass);
+  }
+}
+
 }  // namespace
 }  // namespace cupel::verifier

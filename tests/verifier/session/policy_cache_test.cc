@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "catch2/catch.hpp"
+#include "tests/common/crypto/dsse_signer.h"
 #include "tests/support/status_matchers.h"
 #include "tests/verifier/session/session_rig.h"
 
@@ -26,7 +27,7 @@ struct Cache {
     store.Put("acme", "site", file + "\n");
   }
   std::string file;
-  MemoryStore store;
+  RigStore store;
   PolicyCache cache{store};
 };
 
@@ -83,7 +84,7 @@ TEST_CASE("What can't be had is an error, never a smaller policy") {
   c.store.Put("acme", "broken", "{");
   CHECK_THAT(c.cache.Get("acme", {"base", "broken"}).status(),
              StatusIs(StatusCode::kInvalidArgument, "broken"));
-  c.store.policies.at({"acme", "base"}).file.push_back(' ');
+  c.store.damages_policies = true;
   CHECK_THAT(c.cache.Get("acme", {"base"}).status(),
              StatusIs(StatusCode::kDataLoss, "base"));
   c.store.away = true;
@@ -102,6 +103,34 @@ TEST_CASE("Threads that ask at once share one compilation") {
   for (std::thread& thread : threads) thread.join();
   for (const auto& one : got) CHECK(one == got[0]);
   CHECK(c.cache.compile_count() == 1);
+}
+
+TEST_CASE("A signed policy needs a signer that is known") {
+  Cache c;
+  const testing::Signer signer("P-256");
+  const std::string signed_file =
+      testing::EnvelopeJson(signer.Envelope(c.file));
+  c.store.Put("acme", "signed", signed_file);
+  CHECK_THAT(c.cache.Get("acme", {"signed"}).status(),
+             StatusIs(StatusCode::kFailedPrecondition, "signed"));
+
+  const testing::Signer other("P-256");
+  PolicyCache strange(c.store, {.keys = {other.Public()}});
+  CHECK_THAT(strange.Get("acme", {"signed"}).status(),
+             StatusIs(StatusCode::kPermissionDenied, "none of the keys"));
+
+  PolicyCache known(c.store, {.keys = {other.Public(), signer.Public()}});
+  CHECK_THAT(known.Get("acme", {"signed", "base"}).status(), IsOk());
+  std::string forged = signed_file;
+  forged[forged.find("\"payload\"") + 20] ^= 1;
+  c.store.Put("acme", "signed", forged);
+  CHECK_FALSE(known.Get("acme", {"signed"}).ok());
+
+  c.store.Put("acme", "signed", signed_file);
+  PolicyCache strict(c.store, {.keys = {signer.Public()}, .required = true});
+  CHECK_THAT(strict.Get("acme", {"signed"}).status(), IsOk());
+  CHECK_THAT(strict.Get("acme", {"base"}).status(),
+             StatusIs(StatusCode::kFailedPrecondition, "not signed"));
 }
 
 }  // namespace

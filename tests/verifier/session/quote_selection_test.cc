@@ -34,12 +34,15 @@ appraisal::Progress ProgressIn(crypto::HashAlgorithm bank) {
   return progress;
 }
 
-TEST_CASE("The strongest bank that was shown is quoted") {
+TEST_CASE("The SHA-256 bank is quoted where it is there") {
   appraisal::Reference reference;
   CHECK(Select(reference) == Usual("sha256"));
   CHECK(Select(reference, {.banks = {kSha1}, .list_pcrs = {}}) ==
         Usual("sha256"));
+  // A kernel may fill the others with padded SHA-1 digests.
   CHECK(Select(reference, {.banks = {kSha1, kSha384, kSha256},
+                           .list_pcrs = {}}) == Usual("sha256"));
+  CHECK(Select(reference, {.banks = {kSha512, kSha384, kSha1},
                            .list_pcrs = {}}) == Usual("sha384"));
   CHECK(Select(reference, {.banks = {kSm3_256}, .list_pcrs = {}}) ==
         Usual("sha256"));
@@ -57,6 +60,16 @@ TEST_CASE("A35: what a quote has proven is never lowered") {
                ProgressIn(kSha256)) == Usual("sha256"));
   CHECK(Select(reference, {.banks = {kSha256}, .list_pcrs = {}}, {},
                ProgressIn(kSha384)) == Usual("sha384"));
+}
+
+TEST_CASE("An operator's choice of the bank is quoted") {
+  const auto select = [](const SelectionHints& hints,
+                         const appraisal::Progress& progress) {
+    return SelectPcrs({}, progress, hints, {}, kSha384).ToString();
+  };
+  CHECK(select({.banks = {kSha256}, .list_pcrs = {}}, ProgressIn(kSha256)) ==
+        Usual("sha384"));
+  CHECK(select({}, {}) == Usual("sha384"));
 }
 
 TEST_CASE("A padded bank is as weak as SHA-1") {

@@ -24,6 +24,7 @@ struct Rig {
       : machine(std::move(banks)), verifier(limits) {
     verifier.Add(machine, TestAgentId());
     stream.emplace(verifier, machine);
+    owner_epoch = stream->record().owner_epoch;
   }
   // TRUSTED, with the next challenge armed.
   Rig& Trust() {
@@ -41,7 +42,7 @@ struct Rig {
     CHECK(verifier.store.writes.empty());
     CHECK(verifier.store.claims == 0);
     CHECK(verifier.store.seen == 0);
-    CHECK(stream->record().owner_epoch == 0);
+    CHECK(stream->record().owner_epoch == owner_epoch);
     CHECK(stream->output.list_requests.empty());
     CHECK(verifier.table.unproven_count() == 0);
   }
@@ -49,6 +50,7 @@ struct Rig {
   FakeMachine machine;
   Verifier verifier;
   std::optional<Stream> stream;
+  uint64_t owner_epoch = 0;
 };
 
 TEST_CASE("A1: a quote for another challenge, agent or verifier") {
@@ -71,7 +73,6 @@ TEST_CASE("A1: a quote for another challenge, agent or verifier") {
     stream.session->OnQuote(stream.QuoteFor(challenge), rig.verifier.now);
   }
   SECTION("another agent's id in it") {
-    rig.verifier.Add(rig.machine, TestAgentId(2));
     Stream other(rig.verifier, rig.machine, TestAgentId(2));
     const QuoteMessage quote = other.QuoteFor(challenge);
     other.session->OnClosed();
@@ -135,16 +136,24 @@ TEST_CASE("A2, A7, A24: another key, selection or signer changes nothing") {
   }
   SECTION("an AK under another EK") {
     // As if it had been enrolled there.
-    rig.verifier.store.agents.at(TestAgentId()).enrollment->ek_name.back() ^= 1;
-    Stream second(rig.verifier, rig.machine);
+    const AgentId id = TestAgentId(2);
+    rig.verifier.Add(rig.machine, id, [](Verifier::Plan& plan) {
+      plan.enrollment.ek_sha256 = std::string(64, 'e');
+      plan.enrollment.ek_name.back() ^= 1;
+    });
+    Stream second(rig.verifier, rig.machine, id);
     second.Prove();
     CHECK(second.refused());
     stream.session->Refuse("", absl::ZeroDuration());
   }
   SECTION("an enrolment without an EK") {
-    rig.verifier.store.agents.at(TestAgentId()).enrollment->ek_name.clear();
-    Stream second(rig.verifier, rig.machine);
-    second.SayHello();
+    const AgentId id = TestAgentId(2);
+    rig.verifier.Add(rig.machine, id, [](Verifier::Plan& plan) {
+      plan.enrollment.ek_sha256 = std::string(64, 'e');
+      plan.enrollment.ek_name.clear();
+    });
+    Stream second(rig.verifier, rig.machine, id);
+    second.Prove();
     CHECK(second.refused());
     stream.session->Refuse("", absl::ZeroDuration());
   }
@@ -297,6 +306,41 @@ TEST_CASE("A15: a list over the limit, judged or not") {
   CHECK(stream.refused());
 }
 
+TEST_CASE("A15: lists share a bounded memory, until they are judged") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.options.list_memory = std::make_shared<ByteBudget>(512 << 10);
+  verifier.Add(machine, TestAgentId());
+  Stream stream(verifier, machine);
+  stream.Prove();
+  const std::vector<uint8_t> piece(512 << 10);
+  stream.session->OnChunk({.data = piece, .last = false}, verifier.now);
+  CHECK_FALSE(stream.refused());
+  CHECK(verifier.options.list_memory->used() == 256 << 10);
+  SECTION("too much") {
+    stream.session->OnChunk({.data = piece, .last = false}, verifier.now);
+    CHECK(stream.refused());
+    CHECK(verifier.options.list_memory->used() == 0);
+  }
+  SECTION("held by what waits to be judged, and then given back") {
+    stream.session->OnChunk({.data = {1}, .last = true}, verifier.now);
+    stream.session->OnClosed();
+    CHECK(verifier.options.list_memory->used() == (256 << 10) + 1);
+    stream.RunJobs();
+    CHECK(verifier.options.list_memory->used() == 0);
+  }
+  SECTION("a small list needs none of it") {
+    ByteBudget::Reservation all(verifier.options.list_memory);
+    REQUIRE(all.GrowTo(256 << 10));
+    stream.session->OnClosed();
+    Stream second(verifier, machine);
+    second.Prove();
+    second.SendList();
+    second.RunJobs();
+    CHECK(second.state() == AgentState::kTrusted);
+  }
+}
+
 TEST_CASE("A15, A33: a stream without proof displaces nobody") {
   Rig rig;
   rig.Trust();
@@ -433,6 +477,58 @@ TEST_CASE("A27: a TPM restart with another beginning of the list") {
   CHECK(second.state() == AgentState::kFailed);
 }
 
+TEST_CASE("A28: evil, silence, a reboot, all clean") {
+  Rig rig;
+  const bool fails = GENERATE(false, true);
+  if (fails) {
+    rig.verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+      settings.on_gap = "failure";
+    });
+  }
+  rig.Trust();
+  rig.stream->session->OnClosed();
+  rig.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  rig.machine.Reboot();
+  rig.machine.Reboot();
+  const uint64_t sequence = rig.verifier.store.LastEventSequence().value();
+  Stream second(rig.verifier, rig.machine);
+  second.Prove();
+  const auto events =
+      rig.verifier.store.EventsAfter("default", sequence, 10).value();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].text.find("continuity.gap: the TPM was reset 2 times") !=
+        std::string::npos);
+  second.SendList();
+  second.RunJobs();
+  CHECK(second.state() == (fails ? AgentState::kFailed : AgentState::kTrusted));
+  CHECK(second.record().state_reason.find("continuity.gap") !=
+        std::string::npos);
+}
+
+TEST_CASE("A27, A28: each boot is an event, whatever the state") {
+  Rig rig;
+  rig.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  rig.stream->Prove();
+  rig.stream->SendList();
+  rig.stream->RunJobs();
+  REQUIRE(rig.stream->state() == AgentState::kFailed);
+  rig.stream->session->OnClosed();
+  rig.machine.Reboot();
+  const uint64_t sequence = rig.verifier.store.LastEventSequence().value();
+  for (int i = 0; i < 2; ++i) {  // once
+    Stream next(rig.verifier, rig.machine);
+    next.Prove();
+    next.session->OnClosed();
+  }
+  const auto events =
+      rig.verifier.store.EventsAfter("default", sequence, 10).value();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].state == AgentState::kFailed);
+  CHECK(events[0].previous == AgentState::kFailed);
+  CHECK(events[0].text.find("the TPM was reset 1 time") != std::string::npos);
+  CHECK(rig.stream->record().state_reason == "ima.not_in_policy /tmp/evil");
+}
+
 TEST_CASE("A29: a quote that is held back") {
   Rig rig;
   rig.Trust();
@@ -562,10 +658,7 @@ TEST_CASE("A31: nothing washes FAILED off") {
     rig.stream->session->OnClosed();
     rig.machine.tpm = testing::FakeTpm({.key_index = 3});
     rig.machine.Reboot();
-    Enrollment& enrollment = *rig.stream->record().enrollment;
-    enrollment.ak_public = rig.machine.tpm.ak().Serialize();
-    enrollment.ak_name = rig.machine.tpm.ak().Name();
-    ++rig.stream->record().owner_epoch;
+    rig.verifier.Enroll(rig.machine, TestAgentId());
   }
   SECTION("a policy that allows it") {
     rig.machine.policy.digests["/tmp/evil"] = {FileDigestOf("evil")};
@@ -592,9 +685,9 @@ TEST_CASE("A31: nothing washes FAILED off") {
 TEST_CASE("A31: a new AK ends the stream of the old one") {
   Rig rig;
   rig.Trust();
-  const testing::FakeTpm renewed({.key_index = 3});
-  rig.stream->record().enrollment->ak_public = renewed.ak().Serialize();
-  ++rig.stream->record().owner_epoch;
+  FakeMachine renewed = rig.machine;
+  renewed.tpm = testing::FakeTpm({.key_index = 3});
+  rig.verifier.Enroll(renewed, TestAgentId());
   rig.stream->session->OnSettingsChanged(rig.verifier.now);
   CHECK(rig.stream->refused());
 }
@@ -611,6 +704,8 @@ TEST_CASE("A31: hanging up on a verdict does not prevent it") {
   rig.stream->RunJobs();
   CHECK(rig.stream->state() == AgentState::kFailed);
   CHECK(rig.stream->session->finished());
+  // And the log hears of it.
+  CHECK(rig.stream->output.states.back() == AgentState::kFailed);
 }
 
 TEST_CASE("A32: a policy that changes under the evidence") {
@@ -702,7 +797,9 @@ TEST_CASE("A33: a clone that went another way is told by its list") {
 TEST_CASE("A35: Hello lowers nothing") {
   using enum HashAlgorithm;
   Rig rig({kSha256, kSha1});
-  rig.stream->record().settings.allow_sha1_bank = true;
+  rig.verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+    settings.allow_sha1_bank = true;
+  });
   rig.Trust();
   rig.stream->session->OnClosed();
   Stream second(rig.verifier, rig.machine);
@@ -712,16 +809,27 @@ TEST_CASE("A35: Hello lowers nothing") {
   hello.entry_count = 0;
   second.session->OnHello(hello, rig.verifier.now);
   REQUIRE(second.output.challenges.size() == 1);
-  CHECK(second.output.challenges[0].selection.ToString() ==
-        "sha256:0,1,2,3,4,5,6,7,8,9,10");
   CHECK(second.output.list_requests.empty());  // and tells nothing
   CHECK(rig.verifier.store.seen == 0);
+  // The first challenge knows of nothing but Hello: its answer shows who it is,
+  // and what the machine has proven before is asked for then.
+  CHECK(second.output.challenges[0].selection.ToString() ==
+        "sha1:0,1,2,3,4,5,6,7,8,9,10");
+  const uint64_t attested = second.record().attestation_count;
+  second.SendQuote();
+  CHECK(second.output.list_requests.empty());
+  CHECK(second.record().attestation_count == attested);
+  second.Wait(rig.verifier.options.least_interval);
+  REQUIRE(second.output.challenges.size() == 2);
+  CHECK(second.output.challenges[1].now);
+  CHECK(second.output.challenges[1].selection.ToString() ==
+        "sha256:0,1,2,3,4,5,6,7,8,9,10");
 }
 
 TEST_CASE("A35: a bank that Hello made up helps nobody") {
   Rig rig;
   HelloMessage hello = rig.stream->Hello();
-  hello.banks.push_back(HashAlgorithm::kSha512);
+  hello.banks = {HashAlgorithm::kSha512};
   rig.stream->session->OnHello(hello, rig.verifier.now);
   rig.stream->SendQuote();
   rig.CheckRefused();
@@ -730,12 +838,14 @@ TEST_CASE("A35: a bank that Hello made up helps nobody") {
 TEST_CASE("A35: settings that change give an unproven stream no time") {
   Rig rig;
   rig.stream->SayHello();
+  REQUIRE(rig.stream->output.challenges.size() == 1);
   for (int i = 0; i < 12 && !rig.stream->refused(); ++i) {
     rig.verifier.store.Put("default", "base", PolicyFileOf(rig.machine));
     rig.stream->session->OnSettingsChanged(rig.verifier.now);
     rig.stream->session->OnAttestNow(rig.verifier.now);
     rig.stream->Wait(absl::Seconds(1));
   }
+  CHECK(rig.stream->output.challenges.size() == 1);
   rig.CheckRefused();
 }
 

@@ -1,5 +1,7 @@
 #include "tests/verifier/session/session_rig.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,36 +34,68 @@ std::string PolicyFileOf(const FakeMachine& machine) {
                       absl::StrJoin(lines, ", "), R"(}, "excludes": []})");
 }
 
-void Verifier::Add(const FakeMachine& machine, const AgentId& id) {
-  AgentRecord record{.id = id,
-                     .tenant = "default",
-                     .state = AgentState::kPending,
-                     .state_reason = {},
-                     .wanted_ek_sha256 = {},
-                     .enrollment = Enrollment{},
-                     .settings = {},
-                     .valid_until = {},
-                     .last_attested = {},
-                     .last_seen = {},
-                     .counts = {},
-                     .findings = {},
-                     .accepted = {},
-                     .boot_composite = {},
-                     .pinned_boot_composite = {},
-                     .progress = {}};
-  record.enrollment->ek_name = machine.tpm.ek_name();
-  record.enrollment->ak_public = machine.tpm.ak().Serialize();
-  record.enrollment->ak_name = machine.tpm.ak().Name();
-  record.settings.policies = {"base"};
-  record.settings.boot = "pinned";
+namespace {
+
+Enrollment EnrollmentOf(const FakeMachine& machine) {
+  return {
+      .ek_certificate = {1, 2, 3},
+      .ek_sha256 = crypto::Hash(HashAlgorithm::kSha256, AsBytes("ek")).Hex(),
+      .ek_name = machine.tpm.ek_name(),
+      .ak_public = machine.tpm.ak().Serialize(),
+      .ak_name = machine.tpm.ak().Name(),
+      .time = absl::FromUnixSeconds(1000),
+      .address = "192.0.2.1"};
+}
+
+// Tests go on with what is there: an operation that fails ends them.
+void Check(const absl::Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "session rig: %s\n", status.ToString().c_str());
+  std::abort();
+}
+
+}  // namespace
+
+void Verifier::Add(const FakeMachine& machine, const AgentId& id,
+                   const std::function<void(Plan&)>& change) {
+  Plan plan{.enrollment = EnrollmentOf(machine), .settings = {}, .boot = ""};
+  plan.settings.policies = {"base"};
+  plan.settings.boot = "pinned";
   const auto composite = policy::ComputeBootComposite(
       machine.banks.front(),
       [&](HashAlgorithm bank, uint32_t pcr) -> std::optional<Digest> {
         return machine.pcrs.at({bank, pcr});
       });
-  record.pinned_boot_composite = composite->Hex();
-  store.agents.insert_or_assign(id, record);
+  plan.boot = composite->Hex();
+  if (change) change(plan);
   store.Put("default", "base", PolicyFileOf(machine));
+  Enroll(plan.enrollment, id);
+  Check(store.AddAgent("default", id, plan.settings, "", "ann").status());
+  if (!plan.boot.empty()) {
+    Check(
+        store.Reactivate("default", id, {.boot_composite = plan.boot}, "ann"));
+  }
+}
+
+void Verifier::Enroll(const FakeMachine& machine, const AgentId& id) {
+  Enroll(EnrollmentOf(machine), id);
+}
+
+void Verifier::Enroll(const Enrollment& enrollment, const AgentId& id) {
+  const std::string nonce = absl::StrCat("nonce ", ++nonce_);
+  Check(store.Enroll(id, enrollment, AsBytes(nonce), store.now, "", 100)
+            .status());
+}
+
+void Verifier::Update(const AgentId& id,
+                      const std::function<void(AgentSettings&)>& change) {
+  Check(store.UpdateAgent(
+      "default", id,
+      [&](AgentSettings& settings) {
+        change(settings);
+        return absl::OkStatus();
+      },
+      "ann"));
 }
 
 Stream::Stream(Verifier& the_verifier, FakeMachine& the_machine,

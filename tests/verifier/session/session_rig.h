@@ -4,6 +4,7 @@
 #define CUPEL_TESTS_VERIFIER_SESSION_SESSION_RIG_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "tests/support/evidence_builder.h"
-#include "tests/verifier/session/memory_store.h"
+#include "tests/verifier/session/rig_store.h"
 #include "verifier/session/messages.h"
 #include "verifier/session/policy_cache.h"
 #include "verifier/session/session.h"
@@ -39,6 +40,9 @@ class RecordedOutput : public SessionOutput {
   void SendRefusal(const RefusalMessage& message) override {
     refusals.push_back(message);
   }
+  void OnStateRecorded(AgentState, AgentState state) override {
+    states.push_back(state);
+  }
   void PostAppraisal(AppraisalJob job) override {
     jobs.push_back(std::move(job));
   }
@@ -48,6 +52,7 @@ class RecordedOutput : public SessionOutput {
   std::vector<ListRequestMessage> list_requests;
   std::vector<VerdictMessage> verdicts;
   std::vector<RefusalMessage> refusals;
+  std::vector<AgentState> states;
   std::vector<AppraisalJob> jobs;
   absl::Time timer = absl::InfiniteFuture();
 };
@@ -57,13 +62,34 @@ struct Verifier {
   explicit Verifier(const SessionLimits& limits = {}) : table(limits) {}
 
   // Enrolled, added and PENDING, with the policy "base" and its boot approved.
-  void Add(const testing::FakeMachine& machine, const AgentId& id);
+  // `change` may ask for something else before; an empty `boot` approves none.
+  struct Plan {
+    Enrollment enrollment;
+    AgentSettings settings;
+    std::string boot;  // the composite that is approved, hex
+  };
+  void Add(const testing::FakeMachine& machine, const AgentId& id,
+           const std::function<void(Plan&)>& change = nullptr);
+  // As the machine's enrolment does, by its AK of now.
+  void Enroll(const testing::FakeMachine& machine, const AgentId& id);
+  void Enroll(const Enrollment& enrollment, const AgentId& id);
+  // As an operator changes them.
+  void Update(const AgentId& id,
+              const std::function<void(AgentSettings&)>& change);
+  AgentRecord Record(const AgentId& id) {
+    return store.GetAgent("default", id).value();
+  }
 
-  MemoryStore store;
+  RigStore store;
   PolicyCache policies{store};
   SessionTable table;
-  SessionOptions options{.owner = "verifier-1"};
+  SessionOptions options{.owner = "verifier-1",
+                         .jitter = 0,
+                         .failed_interval = absl::ZeroDuration()};
   absl::Time now = absl::FromUnixSeconds(5000);
+
+ private:
+  int nonce_ = 0;
 };
 
 // One stream: the verifier's session and an agent that drives it.
@@ -92,7 +118,7 @@ class Stream {
   // Lets time pass, timers included.
   void Wait(absl::Duration duration);
 
-  AgentRecord& record() { return verifier.store.agents.at(id); }
+  AgentRecord record() { return verifier.Record(id); }
   AgentState state() { return record().state; }
   bool refused() const { return !output.refusals.empty(); }
   std::string refusal() const {

@@ -1,6 +1,7 @@
 // What an honest agent sees of a session, and what its record becomes.
 #include "verifier/session/session.h"
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -85,6 +86,52 @@ TEST_CASE("An agent goes from Hello to TRUSTED, and on") {
   CHECK_FALSE(stream.refused());
 }
 
+TEST_CASE("The first challenge tells nothing of the agent's record") {
+  FakeMachine machine({HashAlgorithm::kSha256, HashAlgorithm::kSha384});
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId(), [](Verifier::Plan& plan) {
+    plan.settings.interval = absl::Seconds(2);
+    plan.settings.bank = "sha384";
+    plan.settings.boot = R"({"14": [")" + std::string(64, '0') + R"("]})";
+    plan.boot = "";
+  });
+  Stream stream(verifier, machine);
+  Stream unknown(verifier, machine, TestAgentId(9));
+  for (Stream* one : {&stream, &unknown}) {
+    one->SayHello();
+    const ChallengeMessage& challenge = one->output.challenges.at(0);
+    CHECK(challenge.selection.ToString() == "sha256:0,1,2,3,4,5,6,7,8,9,10");
+    CHECK(challenge.answer_within == absl::Seconds(10));
+  }
+  unknown.session->OnClosed();
+  CHECK(verifier.store.finds == 0);
+  SECTION("what it lacks is asked for at once, and no list before") {
+    stream.SendQuote();
+    CHECK(stream.session->proven());
+    CHECK(stream.output.list_requests.empty());
+    REQUIRE(stream.output.verdicts.size() == 1);
+    CHECK(stream.output.verdicts[0].state == AgentState::kPending);
+    stream.Wait(verifier.options.least_interval);
+    REQUIRE(stream.output.challenges.size() == 2);
+    CHECK(stream.output.challenges[1].now);
+    CHECK(stream.output.challenges[1].answer_within == absl::Seconds(2));
+    CHECK(stream.output.challenges[1].selection.ToString() ==
+          "sha384:0,1,2,3,4,5,6,7,8,9,10+sha256:14");
+    stream.SendQuote();
+    CHECK(stream.output.list_requests.size() == 1);
+    stream.SendList();
+    stream.RunJobs();
+    CHECK_FALSE(stream.refused());
+    CHECK(stream.output.verdicts.size() == 2);
+  }
+  SECTION("an interval that is shorter counts all the same") {
+    verifier.now += absl::Milliseconds(2001);
+    stream.SendQuote();
+    CHECK(stream.refused());
+    CHECK(verifier.store.claims == 0);
+  }
+}
+
 TEST_CASE("What the policy lacks makes an agent FAILED, and it stays so") {
   Trusted t;
   t.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
@@ -162,7 +209,7 @@ TEST_CASE("A suspended machine's list is asked for again, on the same stream") {
   CHECK_FALSE(t.stream->refused());
 }
 
-TEST_CASE("Only who was added is challenged, and nobody learns more") {
+TEST_CASE("Who was not added is told what everybody else is") {
   FakeMachine machine;
   Verifier verifier;
   verifier.Add(machine, TestAgentId());
@@ -170,25 +217,37 @@ TEST_CASE("Only who was added is challenged, and nobody learns more") {
   const auto refused = [&](const AgentId& id) {
     Stream stream(verifier, machine, id);
     stream.SayHello();
-    CHECK(stream.output.challenges.empty());
+    REQUIRE(stream.output.challenges.size() == 1);
+    stream.SendQuote();
     REQUIRE(stream.refused());
     CHECK(stream.output.refusals[0].retry_after ==
           verifier.options.retry_after);
     CHECK(stream.session->finished());
+    CHECK(verifier.store.claims == 0);
     reasons.push_back(stream.refusal());
   };
-  AgentRecord& record = verifier.store.agents.at(TestAgentId());
+  RigStore& store = verifier.store;
+  REQUIRE_THAT(store.StopAgent("default", TestAgentId(), "ann"),
+               testing::IsOk());
+  refused(TestAgentId());
+  REQUIRE_THAT(store.DeleteAgent("default", TestAgentId(), "ann"),
+               testing::IsOk());
+  refused(TestAgentId());
+  store.now += absl::Seconds(1);
+  verifier.Enroll(machine, TestAgentId());  // of no tenant
+  refused(TestAgentId());
+  REQUIRE_THAT(
+      store.AddAgent("default", TestAgentId(2), {}, "", "ann").status(),
+      testing::IsOk());
+  refused(TestAgentId(2));  // expected
   refused(TestAgentId(9));  // unknown
-  record.state = AgentState::kEnrolled;
-  record.tenant = "";
-  refused(TestAgentId());
-  record.tenant = "default";
-  record.state = AgentState::kStopped;
-  refused(TestAgentId());
-  record.state = AgentState::kExpected;
-  record.enrollment.reset();
-  refused(TestAgentId());
-  REQUIRE(reasons.size() == 4);
+  // Nor does it help to name an agent that there is.
+  verifier.Add(machine, TestAgentId(3), [](Verifier::Plan& plan) {
+    plan.enrollment.ek_sha256 = std::string(64, 'e');
+    plan.enrollment.ek_name.back() ^= 1;
+  });
+  refused(TestAgentId(3));
+  REQUIRE(reasons.size() == 6);
   for (const std::string& reason : reasons) CHECK(reason == reasons[0]);
 }
 
@@ -228,12 +287,12 @@ TEST_CASE("A missing policy, or one that does not load, is a reason") {
   Verifier verifier;
   verifier.Add(machine, TestAgentId());
   SECTION("missing") {
-    verifier.store.policies.clear();
+    verifier.Update(TestAgentId(),
+                    [](AgentSettings& settings) { settings.policies.clear(); });
     Stream stream(verifier, machine);
     stream.Prove();
     CHECK(stream.refused());
-    CHECK(stream.record().state_reason.find("\"base\" is missing") !=
-          std::string::npos);
+    CHECK(stream.record().state_reason.find("no policy") != std::string::npos);
     CHECK(stream.state() == AgentState::kPending);
   }
   SECTION("broken") {
@@ -249,10 +308,11 @@ TEST_CASE("A missing policy, or one that does not load, is a reason") {
 TEST_CASE("Without a boot rule nothing passes, and failures are still seen") {
   FakeMachine machine;
   Verifier verifier;
-  verifier.Add(machine, TestAgentId());
-  AgentRecord& record = verifier.store.agents.at(TestAgentId());
-  record.settings.boot = GENERATE("", "pinned");
-  record.pinned_boot_composite = "";
+  const std::string boot = GENERATE("", "pinned");
+  verifier.Add(machine, TestAgentId(), [&](Verifier::Plan& plan) {
+    plan.settings.boot = boot;
+    plan.boot = "";
+  });
   const bool evil = GENERATE(false, true);
   if (evil) machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
   Stream stream(verifier, machine);
@@ -301,6 +361,52 @@ TEST_CASE("A policy that changed has the whole list judged again") {
   CHECK(t.stream->record().counts.entries == 4);
   CHECK(t.stream->state() == AgentState::kTrusted);
   CHECK(t.verifier.policies.compile_count() == 2);
+}
+
+TEST_CASE("Each challenge's time is shortened by chance, never lengthened") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.options.jitter = 0.1;
+  verifier.Add(machine, TestAgentId());
+  Stream stream(verifier, machine);
+  stream.Prove();
+  stream.SendList();
+  stream.RunJobs();
+  stream.Wait(verifier.options.least_interval);
+  std::set<absl::Duration> times;
+  for (int i = 0; i < 20; ++i) {
+    stream.Round();
+    times.insert(stream.output.challenges.back().answer_within);
+  }
+  CHECK(times.size() > 10);
+  CHECK(*times.begin() >= absl::Seconds(9));
+  CHECK(*times.rbegin() <= absl::Seconds(10));
+}
+
+TEST_CASE("An agent that has failed is asked less often, until reactivated") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.options.failed_interval = absl::Seconds(1);
+  verifier.Add(machine, TestAgentId());
+  machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  Stream stream(verifier, machine);
+  stream.Prove();
+  stream.SendList();
+  stream.RunJobs();
+  REQUIRE(stream.state() == AgentState::kFailed);
+  stream.Wait(absl::Milliseconds(900));
+  CHECK(stream.output.challenges.size() == 1);
+  SECTION("a second after its quote") {
+    stream.Wait(absl::Milliseconds(100));
+    CHECK(stream.output.challenges.size() == 2);
+  }
+  SECTION("at once when it has another chance") {
+    REQUIRE_THAT(verifier.store.Reactivate("default", TestAgentId(), {}, "ann"),
+                 testing::IsOk());
+    stream.session->OnSettingsChanged(verifier.now);
+    REQUIRE(stream.output.challenges.size() == 2);
+    CHECK(stream.output.challenges.back().now);
+  }
 }
 
 TEST_CASE("A store that is away for a moment loses no verdict") {

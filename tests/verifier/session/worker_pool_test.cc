@@ -137,10 +137,24 @@ TEST_CASE("The sweep ends what has run out, after one grace period") {
   const testing::FakeMachine machine;
   Verifier verifier;
   verifier.Add(machine, TestAgentId());
-  MemoryStore& store = verifier.store;
-  AgentRecord& agent = store.agents.at(TestAgentId());
-  agent.state = GENERATE(AgentState::kTrusted, AgentState::kPending);
-  agent.valid_until = store.now - absl::Seconds(1);
+  RigStore& store = verifier.store;
+  const auto record = [&](AgentState state, absl::Duration valid_for) {
+    const AgentRecord agent = verifier.Record(TestAgentId());
+    VerdictWrite write = {.id = agent.id,
+                          .owner_epoch = agent.owner_epoch,
+                          .policy_epoch = agent.policy_epoch,
+                          .state = state,
+                          .reason = "",
+                          .valid_until = store.now + valid_for,
+                          .findings = {},
+                          .counts = {},
+                          .progress = {},
+                          .boot_composite = ""};
+    REQUIRE_THAT(store.RecordVerdict(write).status(), testing::IsOk());
+  };
+  const auto state = [&] { return verifier.Record(TestAgentId()).state; };
+  record(GENERATE(AgentState::kTrusted, AgentState::kPending),
+         -absl::Seconds(1));
   DeadlineSweep sweep(store, absl::Seconds(10));
 
   CHECK(sweep.Run().value() == 0);
@@ -149,11 +163,11 @@ TEST_CASE("The sweep ends what has run out, after one grace period") {
   SECTION("by then it is swept") {
     store.now += absl::Seconds(1);
     CHECK(sweep.Run().value() == 1);
-    CHECK(agent.state == AgentState::kPending);
+    CHECK(state() == AgentState::kPending);
     CHECK(sweep.Run().value() == 0);
   }
   SECTION("unless it has shown itself meanwhile") {
-    agent.valid_until = store.now + absl::Seconds(5);
+    record(AgentState::kTrusted, absl::Seconds(5));
     store.now += absl::Seconds(1);
     CHECK(sweep.Run().value() == 0);
   }
@@ -170,10 +184,10 @@ TEST_CASE("The sweep ends what has run out, after one grace period") {
     CHECK(sweep.Run().value() == 1);
   }
   SECTION("A31: FAILED stays") {
-    agent.state = AgentState::kFailed;
+    record(AgentState::kFailed, absl::ZeroDuration());
     store.now += absl::Hours(1);
     CHECK(sweep.Run().value() == 0);
-    CHECK(agent.state == AgentState::kFailed);
+    CHECK(state() == AgentState::kFailed);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
 #include "tests/support/status_matchers.h"
@@ -178,9 +179,16 @@ TEST_CASE("the other values are stored exactly", "[store]") {
   settings.allow_sha1_bank = true;
   settings.padded_sha1_banks = {"sha256"};
   settings.interval = absl::Milliseconds(1500);
+  settings.bank = "sha384";
+  settings.on_gap = "failure";
   CheckExact(EncodeSettings(settings), EncodeSettings, DecodeSettings);
   CHECK(*DecodeSettings(EncodeSettings(settings)) == settings);
   CHECK(*DecodeSettings(EncodeSettings({})) == AgentSettings());
+  // As version 1 had them.
+  std::vector<uint8_t> first = EncodeSettings({});
+  first[1] = 1;
+  first.resize(first.size() - 8);
+  CHECK(*DecodeSettings(first) == AgentSettings());
 
   const EntryCounts counts = {1, 2, 3, 4, 5, 6, 7, 8, ~uint64_t{0}};
   CheckExact(EncodeCounts(counts), EncodeCounts, DecodeCounts);

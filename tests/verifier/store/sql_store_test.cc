@@ -66,16 +66,14 @@ AgentRecord AddOne(Store& store) {
 
 VerdictWrite VerdictFor(const AgentRecord& agent, uint64_t round) {
   const bool trusted = round % 3 != 0;
-  VerdictWrite write{agent.id,
-                     agent.owner_epoch,
-                     agent.policy_epoch,
-                     trusted ? AgentState::kTrusted : AgentState::kPending,
-                     absl::StrCat("round ", round),
-                     absl::InfiniteFuture(),
-                     {},
-                     {},
-                     {},
-                     {}};
+  VerdictWrite write{
+      .id = agent.id,
+      .owner_epoch = agent.owner_epoch,
+      .policy_epoch = agent.policy_epoch,
+      .state = trusted ? AgentState::kTrusted : AgentState::kPending,
+      .reason = absl::StrCat("round ", round),
+      .valid_until = absl::InfiniteFuture(),
+      .decided = trusted};
   write.counts.entries = round;
   write.progress.entry_count = round;
   return write;
@@ -96,6 +94,42 @@ TEST_CASE("a store is made from nothing and found again", "[store][sqlite]") {
   CHECK(store->GetAgent("acme", Id())->state == AgentState::kPending);
   const absl::Duration off = store->Now() - absl::Now();
   CHECK(absl::AbsDuration(off) < absl::Seconds(5));
+}
+
+TEST_CASE("a store of the first schema is brought up to date",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  {
+    const auto store = OpenStore(path);
+    REQUIRE_THAT(StatusOf(store->PutPolicy("acme", "base", AsBytes("{}"), 7,
+                                           /*create=*/true, "ann")),
+                 IsOk());
+    AddOne(*store);
+  }
+  // Back to what the first step had made.
+  for (const char* const sql :
+       {"DROP INDEX events_by_agent", "DROP INDEX events_by_time",
+        "ALTER TABLE events DROP COLUMN of_findings",
+        "ALTER TABLE policies DROP COLUMN digest_count",
+        "ALTER TABLE policies DROP COLUMN size", "DROP TABLE allowed_eks",
+        "ALTER TABLE agents DROP COLUMN ek_vouched",
+        "ALTER TABLE agents DROP COLUMN clock_info",
+        "UPDATE cupel_schema SET version = 1"}) {
+    CAPTURE(sql);
+    Execute(path, sql);
+  }
+  const auto store = OpenStore(path);
+  const auto agent = store->GetAgent("acme", Id());
+  REQUIRE_THAT(StatusOf(agent), IsOk());
+  CHECK(agent->state == AgentState::kPending);
+  CHECK_FALSE(agent->clock_info.has_value());
+  CHECK_FALSE(agent->ek_vouched);
+  const auto policy = store->GetPolicy("acme", "base");
+  REQUIRE_THAT(StatusOf(policy), IsOk());
+  CHECK(policy->size == 2);
+  CHECK(policy->digest_count == 0);  // nobody has counted them
+  CHECK(store->EventsAfter("acme", 0, 10)->size() == 1);
 }
 
 TEST_CASE("an empty file is a store to be", "[store][sqlite]") {

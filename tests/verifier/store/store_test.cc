@@ -7,25 +7,10 @@ namespace cupel::verifier {
 namespace {
 
 AgentRecord RecordIn(AgentState state, std::optional<absl::Time> valid_until) {
-  return {*AgentId::Parse("d432fbb3-d2f1-4a97-9ef7-75bd81c00000"),
-          "acme",
-          state,
-          {},
-          {},
-          {},
-          {},
-          0,
-          0,
-          valid_until,
-          {},
-          {},
-          0,
-          {},
-          {},
-          {},
-          {},
-          {},
-          {}};
+  return {.id = *AgentId::Parse("d432fbb3-d2f1-4a97-9ef7-75bd81c00000"),
+          .tenant = "acme",
+          .state = state,
+          .valid_until = valid_until};
 }
 
 TEST_CASE("each state has its name", "[store]") {

@@ -1,0 +1,306 @@
+// What operators' calls mean, over the real store and without gRPC.
+#include "verifier/rpc/fleet_commands.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "catch2/catch.hpp"
+#include "common/crypto/digest.h"
+#include "common/util/bytes.h"
+#include "tests/support/memory_store.h"
+#include "tests/support/status_matchers.h"
+
+namespace cupel::verifier {
+namespace {
+
+using ::cupel::appraisal::MakeFinding;
+using ::cupel::appraisal::Severity;
+using ::cupel::testing::IsOk;
+using ::cupel::testing::StatusIs;
+using enum absl::StatusCode;
+
+const std::string& Id() {
+  static const auto& id =
+      *new std::string("d432fbb3-d2f1-4a97-9ef7-75bd81c00000");
+  return id;
+}
+std::string EkOf(absl::string_view id) {
+  return crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(id)).Hex();
+}
+
+struct Rig {
+  OperatorIdentity admin{.tenant = "acme",
+                         .role = OperatorRole::kAdmin,
+                         .common_name = "ann",
+                         .spki_sha256 = std::string(64, 'a'),
+                         .not_before = absl::InfinitePast(),
+                         .not_after = absl::InfiniteFuture()};
+  testing::MemoryStore store;
+  FleetCommands commands{store, absl::Seconds(10), absl::Seconds(10),
+                         [](const AgentId&) { return false; }};
+  int nonces = 0;
+
+  AgentId id(const std::string& text = Id()) { return *AgentId::Parse(text); }
+  absl::Status Enroll(const std::string& text, absl::string_view token = "") {
+    store.now += absl::Seconds(1);
+    const Enrollment enrollment = {.ek_certificate = {1},
+                                   .ek_sha256 = EkOf(text),
+                                   .ek_name = ToVector(AsBytes(text)),
+                                   .ak_public = {3},
+                                   .ak_name = {4},
+                                   .time = store.now,
+                                   .address = "192.0.2.1"};
+    const std::string nonce = absl::StrCat("nonce ", ++nonces);
+    return store
+        .Enroll(id(text), enrollment, AsBytes(nonce), store.now, token, 100)
+        .status();
+  }
+  // Enrolled, added and PENDING.
+  void Add(const std::string& text = Id(), const std::string& boot = "any") {
+    REQUIRE_THAT(Enroll(text), IsOk());
+    v1::AddAgentRequest request;
+    request.set_agent_id(text);
+    request.set_trust_on_first_use(true);
+    request.mutable_settings()->set_boot(boot);
+    REQUIRE_THAT(commands.Add(admin, request).status(), IsOk());
+  }
+  AgentRecord Get() { return *store.GetAgent("acme", id()); }
+  // As a session records what it has judged.
+  void Record(std::optional<AgentState> state,
+              std::vector<appraisal::Finding> findings,
+              const std::string& boot_composite = std::string(64, 'b'),
+              const std::string& text = Id()) {
+    const AgentRecord agent = *store.GetAgent("acme", id(text));
+    VerdictWrite write{.id = agent.id,
+                       .owner_epoch = agent.owner_epoch,
+                       .policy_epoch = agent.policy_epoch,
+                       .state = state,
+                       .reason = "a reason",
+                       .boot_composite = boot_composite,
+                       .decided = state.has_value(),
+                       .clock_info = tpm::ClockInfo{
+                           .clock = 5, .reset_count = 7, .restart_count = 2}};
+    if (!findings.empty()) write.findings = std::move(findings);
+    REQUIRE_THAT(store.RecordVerdict(write).status(), IsOk());
+  }
+  absl::StatusOr<v1::ReactivateReply> Reactivate(
+      std::vector<std::string> accept, const std::string& reason = "known",
+      const std::string& boot_composite = "") {
+    v1::ReactivateRequest request;
+    request.set_agent_id(Id());
+    for (const std::string& finding : accept) request.add_accept(finding);
+    request.set_reason(reason);
+    request.set_boot_composite(boot_composite);
+    return commands.Reactivate(admin, request);
+  }
+};
+
+appraisal::Finding FileFinding(const std::string& path) {
+  appraisal::Finding finding =
+      MakeFinding("ima.not_in_policy", Severity::kFailure, "a file");
+  finding.path = path;
+  finding.found = "sha256:00";
+  return finding;
+}
+
+TEST_CASE("A finding is accepted in the boot that it was found in") {
+  Rig rig;
+  rig.Add();
+  // Its first appraisal: no quote of it has ever passed.
+  rig.Record(AgentState::kFailed, {FileFinding("/a"), FileFinding("/b")});
+  const auto reply = rig.Reactivate({"ima.not_in_policy:/a"});
+  REQUIRE_THAT(reply.status(), IsOk());
+  const AgentRecord agent = rig.Get();
+  REQUIRE(agent.accepted.size() == 1);
+  CHECK(agent.accepted[0].path == "/a");
+  CHECK(agent.accepted[0].reset_count == 7);
+  CHECK(agent.accepted[0].restart_count == 2);
+  // Who and why are shown.
+  REQUIRE(reply->agent().accepted_size() == 1);
+  CHECK(reply->agent().accepted(0).who() ==
+        "admin ann (spki aaaaaaaaaaaaaaaa)");
+  CHECK(reply->agent().accepted(0).why() == "known");
+  CHECK(reply->agent().accepted(0).reset_count() == 7);
+  CHECK(reply->agent().state_reason() ==
+        "reactivated by admin ann (spki aaaaaaaaaaaaaaaa): known");
+}
+
+TEST_CASE("What can't be accepted is refused, and nothing changes") {
+  Rig rig;
+  rig.Add();
+  rig.Record(AgentState::kFailed, {FileFinding("/a")});
+  CHECK_THAT(rig.Reactivate({"ima.not_in_policy:/z"}).status(),
+             StatusIs(kNotFound, "/z"));
+  CHECK_THAT(rig.Reactivate({"ima.history_lost"}).status(),
+             StatusIs(kFailedPrecondition, "accepted"));
+  CHECK_THAT(rig.Reactivate({"ima.not_in_policy"}, "").status(),
+             StatusIs(kInvalidArgument, "reason"));
+  CHECK(rig.Get().state == AgentState::kFailed);
+  CHECK(rig.Get().accepted.empty());
+}
+
+TEST_CASE("A boot is approved that the operator has looked at") {
+  Rig rig;
+  rig.Add(Id(), "pinned");
+  const std::string shown(64, 'b');
+  rig.Record(std::nullopt, {}, shown);
+  CHECK(rig.Get().state == AgentState::kPending);
+  SECTION("as it is shown") {
+    const auto reply = rig.Reactivate({}, "", shown);
+    REQUIRE_THAT(reply.status(), IsOk());
+    CHECK(reply->agent().pinned_boot_composite() == shown);
+    CHECK(reply->agent().state() == v1::STATE_PENDING);
+  }
+  SECTION("and no other that the machine shows by then") {
+    rig.Record(std::nullopt, {}, std::string(64, 'c'));
+    CHECK_THAT(rig.Reactivate({}, "", shown).status(),
+               StatusIs(kFailedPrecondition, "look again"));
+    CHECK(rig.Get().pinned_boot_composite.empty());
+  }
+  SECTION("expressly: no reactivation does it by the way") {
+    CHECK_THAT(rig.Reactivate({}).status(), StatusIs(kFailedPrecondition));
+    rig.Record(AgentState::kFailed, {FileFinding("/a")}, shown);
+    REQUIRE_THAT(rig.Reactivate({}).status(), IsOk());
+    CHECK(rig.Get().pinned_boot_composite.empty());
+  }
+  SECTION("accepting a boot for once is not approving it") {
+    appraisal::Finding finding =
+        MakeFinding("boot.pcr_mismatch", Severity::kFailure, "another boot");
+    finding.found = "sha256:" + shown;
+    rig.Record(AgentState::kFailed, {finding}, shown);
+    REQUIRE_THAT(rig.Reactivate({"boot.pcr_mismatch"}).status(), IsOk());
+    CHECK(rig.Get().pinned_boot_composite.empty());
+    CHECK(rig.Get().accepted.size() == 1);
+  }
+  SECTION("where the setting asks for it") {
+    v1::UpdateAgentRequest request;
+    request.mutable_selector()->set_all(true);
+    request.mutable_settings()->set_boot("any");
+    request.add_changed("boot");
+    REQUIRE_THAT(rig.commands.Update(rig.admin, request).status(), IsOk());
+    CHECK_THAT(rig.Reactivate({}, "", shown).status(),
+               StatusIs(kFailedPrecondition, "pinned"));
+  }
+}
+
+TEST_CASE("A list has an agent's first finding, and how many there are") {
+  Rig rig;
+  rig.Add();
+  std::vector<appraisal::Finding> findings;
+  for (int i = 0; i < 500; ++i) {
+    findings.push_back(FileFinding(absl::StrCat("/", i)));
+  }
+  rig.Record(AgentState::kFailed, findings);
+  const auto list = rig.commands.List(rig.admin, {});
+  REQUIRE_THAT(list.status(), IsOk());
+  REQUIRE(list->agents_size() == 1);
+  CHECK(list->agents(0).findings_size() == 1);
+  CHECK(list->agents(0).findings(0).path() == "/0");
+  CHECK(list->agents(0).finding_count() == 500);
+  v1::GetAgentRequest get;
+  get.set_agent_id(Id());
+  CHECK(rig.commands.Get(rig.admin, get)->findings_size() == 500);
+}
+
+TEST_CASE("A page of the list is bounded in bytes, and none is left out") {
+  Rig rig;
+  constexpr int kCount = 600;
+  for (int i = 0; i < kCount; ++i) {
+    const std::string text = absl::StrCat("d432fbb3-d2f1-4a97-9ef7-75bd81c0",
+                                          absl::Hex(i, absl::kZeroPad4));
+    REQUIRE_THAT(rig.Enroll(text), IsOk());
+    v1::AddAgentRequest request;
+    request.set_agent_id(text);
+    request.set_trust_on_first_use(true);
+    for (int label = 0; label < 40; ++label) {
+      (*request.mutable_settings()->mutable_labels())[absl::StrCat(label)] =
+          std::string(250, 'x');
+    }
+    REQUIRE_THAT(rig.commands.Add(rig.admin, request).status(), IsOk());
+  }
+  v1::ListAgentsRequest request;
+  int seen = 0;
+  int pages = 0;
+  do {
+    const auto page = rig.commands.List(rig.admin, request);
+    REQUIRE_THAT(page.status(), IsOk());
+    CHECK(page->ByteSizeLong() < (5u << 20));
+    seen += page->agents_size();
+    ++pages;
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty() && pages < 100);
+  CHECK(seen == kCount);
+  CHECK(pages == 2);
+}
+
+TEST_CASE("An update leaves alone what another one changes meanwhile") {
+  Rig rig;
+  rig.Add();
+  rig.Add("d432fbb3-d2f1-4a97-9ef7-75bd81c00001");
+  v1::UpdateAgentRequest request;
+  request.mutable_selector()->set_all(true);
+  request.mutable_settings()->set_bank("sha384");
+  request.add_changed("bank");
+  const auto reply = rig.commands.Update(rig.admin, request);
+  REQUIRE_THAT(reply.status(), IsOk());
+  CHECK(reply->updated_count() == 2);
+  CHECK(rig.Get().settings.bank == "sha384");
+  CHECK(rig.Get().settings.boot == "any");
+  request.mutable_settings()->set_bank("sm3-256");
+  CHECK_THAT(rig.commands.Update(rig.admin, request).status(),
+             StatusIs(kInvalidArgument, "bank"));
+}
+
+TEST_CASE("A token, or the list of allowed EKs, suffices for add") {
+  Rig rig;
+  v1::AddAgentRequest request;
+  request.set_agent_id(Id());
+  request.set_vouched(true);
+  request.mutable_settings()->set_boot("any");
+  SECTION("a token of the tenant's") {
+    const auto token = rig.commands.CreateToken(rig.admin, {});
+    REQUIRE_THAT(token.status(), IsOk());
+    REQUIRE_THAT(rig.Enroll(Id(), token->token()), IsOk());
+    const auto enrolled = rig.commands.ListEnrolled(rig.admin);
+    REQUIRE_THAT(enrolled.status(), IsOk());
+    CHECK(enrolled->agents_size() == 1);
+    const auto added = rig.commands.Add(rig.admin, request);
+    REQUIRE_THAT(added.status(), IsOk());
+    CHECK(added->agent().state() == v1::STATE_PENDING);
+    CHECK(rig.commands.ListEnrolled(rig.admin)->agents_size() == 0);
+  }
+  SECTION("the list") {
+    v1::AllowEksRequest allow;
+    allow.add_ek_sha256(EkOf(Id()));
+    REQUIRE_THAT(rig.commands.AllowEks(rig.admin, allow).status(), IsOk());
+    const auto list = rig.commands.ListAllowedEks(rig.admin, {});
+    REQUIRE_THAT(list.status(), IsOk());
+    REQUIRE(list->eks_size() == 1);
+    CHECK(list->eks(0).ek_sha256() == EkOf(Id()));
+    REQUIRE_THAT(rig.Enroll(Id()), IsOk());
+    CHECK_THAT(rig.commands.Add(rig.admin, request).status(), IsOk());
+    allow.set_remove(true);
+    REQUIRE_THAT(rig.commands.AllowEks(rig.admin, allow).status(), IsOk());
+    CHECK(rig.commands.ListAllowedEks(rig.admin, {})->eks_size() == 0);
+  }
+  SECTION("nothing") {
+    REQUIRE_THAT(rig.Enroll(Id()), IsOk());
+    CHECK_THAT(rig.commands.Add(rig.admin, request).status(),
+               StatusIs(kFailedPrecondition, "vouches"));
+  }
+  SECTION("one way, and one only") {
+    request.set_trust_on_first_use(true);
+    CHECK_THAT(rig.commands.Add(rig.admin, request).status(),
+               StatusIs(kInvalidArgument, "one of"));
+    v1::AllowEksRequest allow;
+    CHECK_THAT(rig.commands.AllowEks(rig.admin, allow).status(),
+               StatusIs(kInvalidArgument, "ek_sha256"));
+    allow.add_ek_sha256("abc");
+    CHECK_THAT(rig.commands.AllowEks(rig.admin, allow).status(),
+               StatusIs(kInvalidArgument, "64 digits"));
+  }
+}
+
+}  // namespace
+}  // namespace cupel::verifier
