@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "agent/doctor/doctor.h"
-#include "agent/doctor/self_test.h"
+#include "agent/doctor/self_replay.h"
 #include "agent/enrollment/ek_certificates.h"
 #include "agent/ima_emulator/ima_emulator.h"
 #include "agent/sources/ima_list_source.h"

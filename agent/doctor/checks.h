@@ -1,5 +1,5 @@
 // The doctor's checks. Each looks at one thing and says at least one word about
-// it; docs/doctor.md has what each of them is for.
+// it.
 #ifndef CUPEL_AGENT_DOCTOR_CHECKS_H_
 #define CUPEL_AGENT_DOCTOR_CHECKS_H_
 

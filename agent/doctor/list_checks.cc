@@ -5,7 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "agent/doctor/checks.h"
 #include "agent/doctor/list_scan.h"
-#include "agent/doctor/self_test.h"
+#include "agent/doctor/self_replay.h"
 #include "common/util/escape.h"
 
 namespace cupel::agent {

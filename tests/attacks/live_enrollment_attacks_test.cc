@@ -284,27 +284,35 @@ TEST_CASE("A21: an id is claimed before its owner comes") {
 
 TEST_CASE("A21: an id is claimed by an enrolment, and pinned otherwise") {
   LiveScene scene;
-  FakeTpmMachine first(scene.deployment.vendor, 2);
+  FakeTpmMachine thief(scene.deployment.vendor, 2);
   FakeTpmMachine meant(scene.deployment.vendor, 3);
-  scene.Enroll(first);
+  scene.Enroll(thief);
+  // A fingerprint that is cut, or none without a word, is not taken.
   v1::AddAgentRequest request;
-  request.set_agent_id(first.id().ToString());
-  request.set_ek_sha256(meant.enrollee().ek_fingerprint().Hex());
-  CHECK(scene.verifier.As()
-            .Call(&v1::Fleet::Stub::AddAgent, request)
-            .error_code() == grpc::StatusCode::FAILED_PRECONDITION);
-  // Nor does a fingerprint fit that is cut, or is left out without a word.
+  request.set_agent_id(thief.id().ToString());
   for (const std::string& ek :
-       {std::string(), first.enrollee().ek_fingerprint().Hex().substr(0, 62)}) {
+       {std::string(), thief.enrollee().ek_fingerprint().Hex().substr(0, 62)}) {
     request.set_ek_sha256(ek);
     CHECK(scene.verifier.As()
               .Call(&v1::Fleet::Stub::AddAgent, request)
               .error_code() == grpc::StatusCode::INVALID_ARGUMENT);
   }
-  CHECK(scene.verifier.Record(first.id()).state == AgentState::kEnrolled);
+  CHECK(scene.verifier.Record(thief.id()).state == AgentState::kEnrolled);
   // What nobody has added is not challenged.
-  HostileStream stream(scene.verifier.Attest(), first);
-  CHECK_THAT(stream.Attest(), StartsWith("refused: "));
+  CHECK_THAT(HostileStream(scene.verifier.Attest(), thief).Attest(),
+             StartsWith("refused: "));
+  // The operator means another machine: the claim is worth nothing.
+  request.set_ek_sha256(meant.enrollee().ek_fingerprint().Hex());
+  v1::AddAgentReply added;
+  REQUIRE(scene.verifier.As()
+              .Call(&v1::Fleet::Stub::AddAgent, request, &added)
+              .ok());
+  CHECK(added.agent().state() == v1::STATE_EXPECTED);
+  CHECK_THAT(HostileStream(scene.verifier.Attest(), thief).Attest(),
+             StartsWith("refused: "));
+  CHECK_THAT(StatusOf(EnrollHeld(scene.verifier.Attest(), thief)),
+             StatusIs(kExists));
+  CheckUnknown(scene, thief.id());
 }
 
 TEST_CASE("A21: one EK under two ids, or in two tenants") {

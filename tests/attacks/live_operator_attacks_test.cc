@@ -246,6 +246,36 @@ TEST_CASE("A19: another tenant's id, policy or enrolment can't be taken") {
   scene.CheckVictimLives();
 }
 
+TEST_CASE("A19: what one tenant vouches for counts for no other") {
+  LiveScene scene;
+  FakeTpmMachine machine(scene.deployment.vendor, 2);
+  scene.Enroll(machine);
+  Operator own = scene.verifier.As();
+  Operator other = scene.verifier.As("pki/other");
+  v1::AllowEksRequest allow;
+  allow.add_ek_sha256(machine.enrollee().ek_fingerprint().Hex());
+  REQUIRE(own.Call(&v1::Fleet::Stub::AllowEks, allow).ok());
+  v1::AddAgentRequest add;
+  add.set_agent_id(machine.id().ToString());
+  add.set_vouched(true);
+  CHECK(other.Call(&v1::Fleet::Stub::AddAgent, add).error_code() ==
+        grpc::StatusCode::FAILED_PRECONDITION);
+  v1::ListAllowedEksReply eks;
+  REQUIRE(other
+              .Call(&v1::Fleet::Stub::ListAllowedEks,
+                    v1::ListAllowedEksRequest(), &eks)
+              .ok());
+  CHECK(eks.eks().empty());
+  // Nor does the other one take it back.
+  allow.set_remove(true);
+  other.Call(&v1::Fleet::Stub::AllowEks, allow);
+  REQUIRE(own.Call(&v1::Fleet::Stub::ListAllowedEks,
+                   v1::ListAllowedEksRequest(), &eks)
+              .ok());
+  CHECK(eks.eks_size() == 1);
+  CHECK(own.Call(&v1::Fleet::Stub::AddAgent, add).ok());
+}
+
 TEST_CASE("A19: a viewer changes nothing") {
   LiveScene scene;
   Operator viewer = scene.verifier.As("pki/viewer");
@@ -263,6 +293,10 @@ TEST_CASE("A19: a viewer changes nothing") {
         grpc::StatusCode::PERMISSION_DENIED);
   CHECK(viewer.Call(&v1::Fleet::Stub::CreateToken, v1::CreateTokenRequest())
             .error_code() == grpc::StatusCode::PERMISSION_DENIED);
+  v1::AllowEksRequest allow;
+  allow.add_ek_sha256(std::string(64, 'a'));
+  CHECK(viewer.Call(&v1::Fleet::Stub::AllowEks, allow).error_code() ==
+        grpc::StatusCode::PERMISSION_DENIED);
   CHECK(viewer.PutPolicy("new", std::string(64, 'a') + "  /evil\n", true)
             .error_code() == grpc::StatusCode::PERMISSION_DENIED);
   scene.CheckUnchanged();

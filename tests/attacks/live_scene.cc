@@ -4,7 +4,9 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::testing {
@@ -93,6 +95,22 @@ std::vector<std::string> LiveScene::Findings() {
     ids.emplace_back(finding.id);
   }
   return ids;
+}
+
+std::string Told(const LiveVerifier& verifier,
+                 const std::function<std::string()>& ask) {
+  const size_t before = verifier.log().size();
+  const std::string told = ask();
+  if (!absl::StartsWith(told, "refused: this agent is not attested here")) {
+    return told;
+  }
+  const std::string log = verifier.log().substr(before);
+  const std::string detail = "detail=\"";
+  const size_t at = log.find(detail);
+  if (at == std::string::npos) return told;
+  const size_t begin = at + detail.size();
+  return absl::StrCat("refused: ",
+                      log.substr(begin, log.find('"', begin) - begin));
 }
 
 void Await(const std::function<bool()>& condition) {

@@ -74,6 +74,12 @@ class LiveScene {
   std::string before_;
 };
 
+// What a stream is answered by `ask`, "refused: " and why. Whoever has proven
+// nothing is told one thing alone, whatever is wrong with the quote; then it is
+// what the verifier's log says of it.
+std::string Told(const LiveVerifier& verifier,
+                 const std::function<std::string()>& ask);
+
 // Waits, a few milliseconds at a time, until `condition` holds; fails the test
 // if it does not within 20 seconds.
 void Await(const std::function<bool()>& condition);

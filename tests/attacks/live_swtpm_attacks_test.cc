@@ -75,7 +75,8 @@ TEST_CASE("A1: a real TPM's quote for another challenge, agent or verifier") {
   };
   for (const auto& change : changes) {
     tpm.Connect({.quote_inputs = change});
-    CHECK_THAT(tpm.stream->Attest(), StartsWith("refused: quote.nonce"));
+    CHECK_THAT(Told(tpm.scene.verifier, [&] { return tpm.stream->Attest(); }),
+               StartsWith("refused: quote.nonce"));
     tpm.CheckUnchanged();
   }
   // In another agent's name.
@@ -87,7 +88,8 @@ TEST_CASE("A1: a real TPM's quote for another challenge, agent or verifier") {
            },
        .quote_inputs =
            [&](auto& inputs) { inputs.agent_id = tpm.scene.victim.id(); }});
-  CHECK_THAT(tpm.stream->Attest(), StartsWith("refused: quote.signature"));
+  CHECK_THAT(Told(tpm.scene.verifier, [&] { return tpm.stream->Attest(); }),
+             StartsWith("refused: quote.signature"));
   tpm.CheckUnchanged();
   tpm.scene.CheckUnchanged();
 }
@@ -114,7 +116,8 @@ TEST_CASE("A7: what a real TPM signs for another selection") {
     tpm.Connect({.quote_inputs = [&](auto& inputs) {
       inputs.selection = *tpm::PcrSelection::FromString(selection);
     }});
-    CHECK_THAT(tpm.stream->Attest(), StartsWith("refused: quote.selection"));
+    CHECK_THAT(Told(tpm.scene.verifier, [&] { return tpm.stream->Attest(); }),
+               StartsWith("refused: quote.selection"));
     tpm.CheckUnchanged();
   }
 }
@@ -135,7 +138,8 @@ TEST_CASE("A24: a real TPM's key in the owner hierarchy") {
   tpm.Remember();
   // What it signs does.
   tpm.Connect();
-  CHECK_THAT(tpm.stream->Attest(), StartsWith("refused: quote.signer"));
+  CHECK_THAT(Told(tpm.scene.verifier, [&] { return tpm.stream->Attest(); }),
+             StartsWith("refused: quote.signer"));
   tpm.CheckUnchanged();
 }
 

@@ -168,12 +168,12 @@ TEST_CASE("A17: a policy that can't be read is no pass") {
   const std::string name = PolicyNameOf(scene.victim);
   SECTION("it is none") {
     REQUIRE_THAT(StatusOf(store.PutPolicy("default", name, AsBytes("{\"a\": "),
-                                          false, "test")),
+                                          0, false, "test")),
                  IsOk());
   }
   SECTION("it has a pattern that nobody can match") {
     REQUIRE_THAT(StatusOf(store.PutPolicy(
-                     "default", name, AsBytes(kUnmatchable), false, "test")),
+                     "default", name, AsBytes(kUnmatchable), 0, false, "test")),
                  IsOk());
   }
   // A changed policy ends the trust in what the old one allowed.
@@ -226,11 +226,9 @@ TEST_CASE("A18: a verifier loses the agent while it judges it") {
                             .policy_epoch = record->policy_epoch,
                             .state = AgentState::kFailed,
                             .reason = "ima.not_in_policy",
-                            .valid_until = {},
-                            .findings = {finding},
-                            .counts = {},
+                            .findings = std::vector{finding},
                             .progress = record->progress,
-                            .boot_composite = {}})
+                            .decided = true})
             .status();
       },
       1);

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "agent/tpm/der.h"
 #include "agent/tpm/identity.h"
 #include "common/crypto/digest.h"
 #include "common/tpm/ek_template.h"
@@ -34,14 +33,6 @@ absl::StatusOr<cupel::agent::AkBlobs> Load(std::span<const uint8_t> bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const uint8_t> input(data, size);
-  // A certificate as NV holds it: cut to what begins the same bytes.
-  if (const auto der = cupel::agent::CutToDer(input); der.ok()) {
-    if (der->size() > size ||
-        cupel::AsText(*der) != cupel::AsText(input.first(der->size()))) {
-      std::abort();
-    }
-  }
-
   std::vector<uint8_t> file = cupel::ToVector(input);
   const cupel::crypto::Digest checksum =
       cupel::crypto::Hash(cupel::crypto::HashAlgorithm::kSha256, input);

@@ -79,14 +79,15 @@ class Drill {
       machines_.push_back(std::make_unique<Machine>(i));
     }
     const auto store = program.OpenStore();
-    std::vector<std::string> warnings;
     const auto file = CheckPolicyFile(
         ToVector(AsBytes(testing::AllowlistOf(machines_.front()->machine))),
-        "base", warnings);
+        "base", /*signers=*/{});
     REQUIRE_THAT(file.status(), IsOk());
-    REQUIRE_THAT(
-        store->PutPolicy(kTenant, "base", *file, 0, true, "test").status(),
-        IsOk());
+    REQUIRE_THAT(store
+                     ->PutPolicy(kTenant, "base", file->file,
+                                 file->digest_count, true, "test")
+                     .status(),
+                 IsOk());
     for (const auto& machine : machines_) {
       REQUIRE_THAT(testing::EnrollMachine(*store, machine->id, machine->machine,
                                           absl::StrCat("EK ", machine->number)),

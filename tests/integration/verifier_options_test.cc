@@ -120,13 +120,15 @@ class NewMachine {
 struct Bench {
   Bench() {
     const auto store = program.OpenStore();
-    std::vector<std::string> warnings;
-    const auto file = CheckPolicyFile(
-        ToVector(AsBytes(testing::AllowlistOf(machine))), "base", warnings);
+    const auto file =
+        CheckPolicyFile(ToVector(AsBytes(testing::AllowlistOf(machine))),
+                        "base", /*signers=*/{});
     REQUIRE_THAT(file.status(), IsOk());
-    REQUIRE_THAT(
-        store->PutPolicy("default", "base", *file, 0, true, "test").status(),
-        IsOk());
+    REQUIRE_THAT(store
+                     ->PutPolicy("default", "base", file->file,
+                                 file->digest_count, true, "test")
+                     .status(),
+                 IsOk());
     REQUIRE_THAT(testing::EnrollMachine(*store, IdOf(0), machine, "EK"),
                  IsOk());
     settings.boot = "any";
@@ -483,6 +485,35 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
          agent->Send(piece);
          bench.EndOf(*agent);
          CHECK(agent->refusal() == "a list of more than 1048576 bytes");
+       }},
+      {"list_timeout",
+       [](Bench& bench) {
+         bench.Add();
+         bench.program.Start({"list_timeout=200ms"});
+         const auto agent = bench.Connect();
+         REQUIRE(agent->SendQuote(bench.FirstChallenge(*agent)));
+         bench.EndOf(*agent);
+         CHECK(agent->refusal() == "the list took too long");
+       }},
+      // That lists share it is for the session's tests to show, and that events
+      // are forgotten is for the store's: it takes hours.
+      {"max_list_memory",
+       [](Bench& bench) {
+         CHECK(bench.FailsWith({"max_list_size=2MiB", "max_list_memory=1MiB"},
+                               "max_list_memory"));
+       }},
+      {"event_lifetime",
+       [](Bench& bench) {
+         CHECK(bench.FailsWith({"event_lifetime=1s"}, "event_lifetime"));
+       }},
+      {"policy_keys",
+       [](Bench& bench) {
+         CHECK(bench.FailsWith({"policy_keys=/no/such/key"}, "policy_keys"));
+       }},
+      {"require_signed_policies",
+       [](Bench& bench) {
+         CHECK(bench.FailsWith({"require_signed_policies=true"},
+                               "require_signed_policies without policy_keys"));
        }},
       {"max_policy_size",
        [](Bench& bench) {

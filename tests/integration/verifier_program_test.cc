@@ -55,11 +55,13 @@ std::string TextOf(const std::string& path) {
 }
 
 void Provision(Store& store, const FakeMachine& machine) {
-  std::vector<std::string> warnings;
   const auto file = CheckPolicyFile(
-      ToVector(AsBytes(testing::AllowlistOf(machine))), "base", warnings);
+      ToVector(AsBytes(testing::AllowlistOf(machine))), "base", /*signers=*/{});
   REQUIRE_THAT(file.status(), IsOk());
-  REQUIRE_THAT(store.PutPolicy(kTenant, "base", *file, 0, true, "test").status(),
+  REQUIRE_THAT(store
+                   .PutPolicy(kTenant, "base", file->file, file->digest_count,
+                              true, "test")
+                   .status(),
                IsOk());
   REQUIRE_THAT(testing::EnrollMachine(store, Id(), machine, "EK"), IsOk());
   AgentSettings settings;

@@ -62,8 +62,10 @@ constexpr External kExternals[] = {
     {"CLI/.*", R"(common/config/.*|tenant/.*|(agent|verifier)/main\.cc)",
      "command lines are read in the binaries"},
     {R"((bzlib|lz4|lzma|zlib|zstd)\.h)",
-     R"(tenant/reference/.*|tests/support/cpio_builder\.cc)",
-     "only tenant/reference unpacks anything"},
+     R"((tenant/reference/.*|agent/doctor/kernel_config\.cc|)"
+     R"(tests/support/cpio_builder\.cc))",
+     "only tenant/reference, and the doctor for the kernel's configuration, "
+     "unpack anything"},
     {"catch2/.*", "tests/.*", "Catch2 is for tests"},
     {"benchmark/.*", "tests/bench/.*", "Google Benchmark is for tests/bench"},
 };

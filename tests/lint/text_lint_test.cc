@@ -221,7 +221,7 @@ TEST_CASE("Fuzz targets, their files and their corpora belong together") {
 std::string Rows(int count) {
   std::string rows = "# Attacks\n\n| id | attack | answer | status |\n";
   for (int i = 1; i <= count; ++i) {
-    absl::StrAppend(&rows, "| A", i, " | a | b | live |\n");
+    absl::StrAppend(&rows, "| A", i, " | a | b | later |\n");
   }
   return rows;
 }
@@ -236,17 +236,17 @@ TEST_CASE("The table of attacks is complete and in order") {
   CHECK(RulesOf(CheckAttackTable({})) == Rules{"attack"});
   CHECK(BrokenTable(Rows(42)) == Rules{"attack"});
   CHECK(BrokenTable(Rows(44)) == Rules{"attack"});
-  CHECK(BrokenTable(Replaced(Rows(43), "| A7 | a | b | live |\n", "")) ==
+  CHECK(BrokenTable(Replaced(Rows(43), "| A7 | a | b | later |\n", "")) ==
         Rules{"attack"});
   CHECK(BrokenTable(Replaced(Rows(43), "| A7 | a |", "| A7 |  |")) ==
         Rules{"attack", "attack"});
-  CHECK(BrokenTable(Replaced(Rows(43), "| A7 | a | b | live |",
+  CHECK(BrokenTable(Replaced(Rows(43), "| A7 | a | b | later |",
                              "| A7 | a | b | perhaps |")) == Rules{"attack"});
 }
 
 TEST_CASE("An attack's status tells the truth about its test") {
   const std::string tested =
-      Replaced(Rows(43), "| A7 | a | b | live |", "| A7 | a | b | tested |");
+      Replaced(Rows(43), "| A7 | a | b | later |", "| A7 | a | b | tested |");
   CHECK(BrokenTable(tested, "TEST_CASE(\"A7: other bank\") {") == Rules{});
   CHECK(BrokenTable(tested, "TEST_CASE(\"Quotes: A7, other bank\") {") ==
         Rules{});

@@ -53,14 +53,13 @@ absl::Status SwtpmMachine::Boot() {
   ek_handle_ = identity.ek_template == tpm::EkTemplate::kL1 ? "0x81010001"
                                                             : "0x81010016";
   CUPEL_ASSIGN_OR_RETURN(
-      enrollee_,
-      agent::Enrollee::Create({.agent_id = id_,
-                               .ek_template = identity.ek_template,
-                               .ek_certificates = {ek_certificate},
-                               .ek_public = identity.ek.Serialize(),
-                               .ak_public = identity.ak.Serialize(),
-                               .enrollment_token = "",
-                               .agent_version = "test"}));
+      enrollee_, agent::Enrollee::Create({.agent_id = id_,
+                                          .ek_template = identity.ek_template,
+                                          .ek_certificates = {ek_certificate},
+                                          .ek_public = identity.ek.Serialize(),
+                                          .ak_public = identity.ak.Serialize(),
+                                          .enrollment_token = "",
+                                          .agent_version = "test"}));
   CUPEL_ASSIGN_OR_RETURN(ima_,
                          agent::ImaEmulator::Open(*tpm_, folder_ / "list"));
   return absl::OkStatus();

@@ -135,7 +135,7 @@ absl::Status CheckApproval(const AgentRecord& agent,
 
 }  // namespace
 
-v1::Agent FleetCommands::Show(const AgentRecord& record) {
+v1::Agent FleetCommands::Show(const AgentRecord& record, Detail detail) {
   const absl::Time now = store_.Now();
   const absl::Duration interval = record.settings.interval.value_or(interval_);
   return ToProto(record, now, now - interval - grace_, detail);

@@ -39,7 +39,8 @@ std::set<std::string> Matches(const std::string& text,
 
 // Ids as string literals.
 std::set<std::string> Literals(const std::string& text) {
-  return Matches(text, "\"((?:quote|tpm|pcr|boot|ima|continuity)\\.[a-z0-9_]+)\"");
+  return Matches(text,
+                 "\"((?:quote|tpm|pcr|boot|ima|continuity)\\.[a-z0-9_]+)\"");
 }
 
 std::set<std::string> InSources() {

@@ -80,7 +80,8 @@ TEST_CASE("The guide's lines stand in the log as the guide has them") {
         "ERROR - IMA ERRORS: template-hash 0 fnf 1 hash 0 good 781 agent="
         "d432fbb3-d2f1-4a97-9ef7-75bd81c00000 violations=0 other=0\n"
         "WARNING - agent d432fbb3-d2f1-4a97-9ef7-75bd81c00000 failed, stopping "
-        "polling previous=TRUSTED\n");
+        "polling previous=TRUSTED note=\"appraised without trust until it is "
+        "reactivated\"\n");
 }
 
 TEST_CASE("A file that was changed is named with what it holds now") {

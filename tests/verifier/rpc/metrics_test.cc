@@ -155,7 +155,8 @@ TEST_CASE("Whatever call the store fails is counted and, once, logged") {
     REQUIRE((*other)->Execute("PRAGMA foreign_keys = OFF").ok());
     for (const char* const table :
          {"agent_policies", "agent_labels", "agents", "policies", "sequences",
-          "nonces", "deletions", "enrollment_tokens", "events"}) {
+          "nonces", "deletions", "enrollment_tokens", "events",
+          "allowed_eks"}) {
       REQUIRE((*other)->Execute(absl::StrCat("DROP TABLE ", table)).ok());
     }
   }
@@ -163,23 +164,34 @@ TEST_CASE("Whatever call the store fails is counted and, once, logged") {
                                  {4}, absl::Now(),          "peer"};
   const std::vector<uint8_t> nonce(32, 1);
   const std::string hash(64, 'a');
-  VerdictWrite write{id, 0, 0, AgentState::kFailed, "", {}, {}, {}, {}, {}};
+  const VerdictWrite write{.id = id, .state = AgentState::kFailed};
+  const std::vector<std::string> eks = {hash};
   for (int times = 1; times <= 2; ++times) {
     CHECK_FALSE(store.Enroll(id, enrollment, nonce, absl::Now(), "", 1).ok());
     CHECK_FALSE(store.AddEnrollmentToken("t", hash, absl::Now()).ok());
     CHECK_FALSE(store.Expire(absl::Now()).ok());
     CHECK_FALSE(store.AddAgent("t", id, {}, "", "").ok());
-    CHECK_FALSE(store.UpdateAgent("t", id, {}, "").ok());
+    CHECK_FALSE(store.AddVouchedAgent("t", id, {}, "").ok());
+    CHECK_FALSE(
+        store
+            .UpdateAgent(
+                "t", id, [](AgentSettings&) { return absl::OkStatus(); }, "")
+            .ok());
     CHECK_FALSE(store.DeleteAgent("t", id, "").ok());
-    CHECK_FALSE(store.Reactivate("t", id, {}, false, "", "").ok());
+    CHECK_FALSE(store.Reactivate("t", id, {}, "").ok());
     CHECK_FALSE(store.StopAgent("t", id, "").ok());
     CHECK_FALSE(store.GetAgent("t", id).ok());
     AgentFilter filter;
     filter.tenant = "t";
     CHECK_FALSE(store.ListAgents(filter).ok());
+    CHECK_FALSE(store.ListAgentIds(filter).ok());
     CHECK_FALSE(store.ListUnclaimed().ok());
+    CHECK_FALSE(store.AllowEks("t", eks, "").ok());
+    CHECK_FALSE(store.DisallowEks("t", eks, "").ok());
+    CHECK_FALSE(store.ListAllowedEks("t", "", 1).ok());
+    CHECK_FALSE(store.ExpireEvents(absl::Now()).ok());
     CHECK_FALSE(store.CountAgents().ok());
-    CHECK_FALSE(store.PutPolicy("t", "p", nonce, true, "").ok());
+    CHECK_FALSE(store.PutPolicy("t", "p", nonce, 0, true, "").ok());
     CHECK_FALSE(store.DeletePolicy("t", "p", "").ok());
     CHECK_FALSE(store.GetPolicy("t", "p").ok());
     CHECK_FALSE(store.ListPolicies("t").ok());
@@ -197,13 +209,19 @@ TEST_CASE("Whatever call the store fails is counted and, once, logged") {
                                  "AddEnrollmentToken",
                                  "Expire",
                                  "AddAgent",
+                                 "AddVouchedAgent",
                                  "UpdateAgent",
                                  "DeleteAgent",
                                  "Reactivate",
                                  "StopAgent",
                                  "GetAgent",
                                  "ListAgents",
+                                 "ListAgentIds",
                                  "ListUnclaimed",
+                                 "AllowEks",
+                                 "DisallowEks",
+                                 "ListAllowedEks",
+                                 "ExpireEvents",
                                  "CountAgents",
                                  "PutPolicy",
                                  "DeletePolicy",

@@ -120,6 +120,11 @@ const std::map<std::string, Call>& Changes() {
       {"CreateToken",
        Unary<v1::CreateTokenRequest, v1::CreateTokenReply>(
            &v1::Fleet::Stub::CreateToken, [](v1::CreateTokenRequest&) {})},
+      {"AllowEks", Unary<v1::AllowEksRequest, v1::AllowEksReply>(
+                       &v1::Fleet::Stub::AllowEks,
+                       [](v1::AllowEksRequest& request) {
+                         request.add_ek_sha256(std::string(64, 'a'));
+                       })},
       {"Put", PutPolicy},
       {"Delete", DeletePolicy},
   };
@@ -137,6 +142,10 @@ const std::map<std::string, Call>& Looks() {
       {"ListEnrolled",
        Unary<v1::ListEnrolledRequest, v1::ListEnrolledReply>(
            &v1::Fleet::Stub::ListEnrolled, [](v1::ListEnrolledRequest&) {})},
+      {"ListAllowedEks",
+       Unary<v1::ListAllowedEksRequest, v1::ListAllowedEksReply>(
+           &v1::Fleet::Stub::ListAllowedEks,
+           [](v1::ListAllowedEksRequest&) {})},
       {"Watch", Watch},
       {"List", ListPolicies},
       {"Get", GetPolicy},

@@ -96,42 +96,6 @@ TEST_CASE("a store is made from nothing and found again", "[store][sqlite]") {
   CHECK(absl::AbsDuration(off) < absl::Seconds(5));
 }
 
-TEST_CASE("a store of the first schema is brought up to date",
-          "[store][sqlite]") {
-  const TemporaryFolder folder;
-  const std::string path = folder / "store.db";
-  {
-    const auto store = OpenStore(path);
-    REQUIRE_THAT(StatusOf(store->PutPolicy("acme", "base", AsBytes("{}"), 7,
-                                           /*create=*/true, "ann")),
-                 IsOk());
-    AddOne(*store);
-  }
-  // Back to what the first step had made.
-  for (const char* const sql :
-       {"DROP INDEX events_by_agent", "DROP INDEX events_by_time",
-        "ALTER TABLE events DROP COLUMN of_findings",
-        "ALTER TABLE policies DROP COLUMN digest_count",
-        "ALTER TABLE policies DROP COLUMN size", "DROP TABLE allowed_eks",
-        "ALTER TABLE agents DROP COLUMN ek_vouched",
-        "ALTER TABLE agents DROP COLUMN clock_info",
-        "UPDATE cupel_schema SET version = 1"}) {
-    CAPTURE(sql);
-    Execute(path, sql);
-  }
-  const auto store = OpenStore(path);
-  const auto agent = store->GetAgent("acme", Id());
-  REQUIRE_THAT(StatusOf(agent), IsOk());
-  CHECK(agent->state == AgentState::kPending);
-  CHECK_FALSE(agent->clock_info.has_value());
-  CHECK_FALSE(agent->ek_vouched);
-  const auto policy = store->GetPolicy("acme", "base");
-  REQUIRE_THAT(StatusOf(policy), IsOk());
-  CHECK(policy->size == 2);
-  CHECK(policy->digest_count == 0);  // nobody has counted them
-  CHECK(store->EventsAfter("acme", 0, 10)->size() == 1);
-}
-
 TEST_CASE("an empty file is a store to be", "[store][sqlite]") {
   const TemporaryFolder folder;
   const std::string path = folder / "store.db";
@@ -181,9 +145,27 @@ TEST_CASE("what isn't this program's store is refused", "[store][sqlite]") {
   }
 }
 
-// A store as the first version of the schema has left it.
+// A store with an agent and a policy, as the first version of the schema has
+// left it.
 void MakeSchema1(const std::string& path) {
-  AddOne(*OpenStore(path));
+  {
+    const auto store = OpenStore(path);
+    AddOne(*store);
+    REQUIRE_THAT(
+        StatusOf(store->PutPolicy("acme", "base", AsBytes("{}"),
+                                  /*digest_count=*/7, /*create=*/true, "ann")),
+        IsOk());
+  }
+  for (const char* const sql :
+       {"DROP INDEX events_by_agent", "DROP INDEX events_by_time",
+        "ALTER TABLE events DROP COLUMN of_findings",
+        "ALTER TABLE policies DROP COLUMN digest_count",
+        "ALTER TABLE policies DROP COLUMN size", "DROP TABLE allowed_eks",
+        "ALTER TABLE agents DROP COLUMN ek_vouched",
+        "ALTER TABLE agents DROP COLUMN clock_info"}) {
+    CAPTURE(sql);
+    Execute(path, sql);
+  }
   Execute(path, "DROP INDEX agents_by_state");
   Execute(path, "UPDATE cupel_schema SET version = 1");
 }
@@ -193,7 +175,19 @@ TEST_CASE("an older schema is brought up to date with all that is in it",
   const TemporaryFolder folder;
   const std::string path = folder / "store.db";
   MakeSchema1(path);
-  CHECK(OpenStore(path)->GetAgent("acme", Id())->state == AgentState::kPending);
+  {
+    const auto store = OpenStore(path);
+    const auto agent = store->GetAgent("acme", Id());
+    REQUIRE_THAT(StatusOf(agent), IsOk());
+    CHECK(agent->state == AgentState::kPending);
+    CHECK_FALSE(agent->clock_info.has_value());
+    CHECK_FALSE(agent->ek_vouched);
+    const auto policy = store->GetPolicy("acme", "base");
+    REQUIRE_THAT(StatusOf(policy), IsOk());
+    CHECK(policy->size == 2);
+    CHECK(policy->digest_count == 0);  // nobody has counted them
+    CHECK(store->EventsAfter("acme", 0, 10)->size() == 1);
+  }
   const auto db = Connect(path);
   CHECK(*db->QueryOne("SELECT version FROM cupel_schema", 'i') ==
         SqlNumber(kSchemaVersion));
@@ -312,7 +306,12 @@ TEST_CASE("whatever makes an agent PENDING gives it a deadline",
     REQUIRE_THAT(test.Record(AgentState::kTrusted, absl::InfiniteFuture()),
                  IsOk());
     SECTION("new settings") {
-      REQUIRE_THAT(test.store->UpdateAgent("acme", Id(), {}, "ann"), IsOk());
+      const auto relabel = [](AgentSettings& settings) {
+        settings.labels["site"] = "x";
+        return absl::OkStatus();
+      };
+      REQUIRE_THAT(test.store->UpdateAgent("acme", Id(), relabel, "ann"),
+                   IsOk());
     }
     SECTION("a new boot") {
       REQUIRE_THAT(test.Record(AgentState::kPending, absl::InfiniteFuture()),
@@ -322,8 +321,7 @@ TEST_CASE("whatever makes an agent PENDING gives it a deadline",
       REQUIRE_THAT(test.Record(AgentState::kFailed, absl::InfiniteFuture()),
                    IsOk());
       CHECK_FALSE(test.Get().valid_until.has_value());
-      REQUIRE_THAT(test.store->Reactivate("acme", Id(), {}, false, "", "ann"),
-                   IsOk());
+      REQUIRE_THAT(test.store->Reactivate("acme", Id(), {}, "ann"), IsOk());
     }
   }
   CHECK(test.Get().state == AgentState::kPending);

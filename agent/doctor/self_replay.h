@@ -1,6 +1,6 @@
 // Does the machine's list explain its PCRs?
-#ifndef CUPEL_AGENT_DOCTOR_SELF_TEST_H_
-#define CUPEL_AGENT_DOCTOR_SELF_TEST_H_
+#ifndef CUPEL_AGENT_DOCTOR_SELF_REPLAY_H_
+#define CUPEL_AGENT_DOCTOR_SELF_REPLAY_H_
 
 #include <cstdint>
 #include <string>
@@ -59,4 +59,4 @@ absl::StatusOr<SelfTestReport> CompareListWithPcrs(Tpm& tpm,
 
 }  // namespace cupel::agent
 
-#endif  // CUPEL_AGENT_DOCTOR_SELF_TEST_H_
+#endif  // CUPEL_AGENT_DOCTOR_SELF_REPLAY_H_

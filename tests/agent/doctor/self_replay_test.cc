@@ -1,4 +1,4 @@
-#include "agent/doctor/self_test.h"
+#include "agent/doctor/self_replay.h"
 
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
