@@ -144,6 +144,21 @@ void FakeMachine::Reboot() {
   StartList();
 }
 
+FakeTpm FakeMachine::TpmNow(const tpm::PcrSelection& selection) const {
+  FakeTpm now = tpm;
+  now.pcrs = {};
+  for (const tpm::BankSelection& bank : selection.banks()) {
+    if (std::ranges::find(banks, bank.bank) == banks.end()) continue;
+    for (uint32_t pcr = 0; pcr < tpm::kPcrCount; ++pcr) {
+      if (!bank.Has(pcr)) continue;
+      const auto value = pcrs.find({bank.bank, pcr});
+      Check(now.pcrs.Set(
+          pcr, value == pcrs.end() ? list.Pcr(bank.bank, pcr) : value->second));
+    }
+  }
+  return now;
+}
+
 ValidEvidence FakeMachine::Attest() const {
   ValidEvidence evidence;
   FakeTpm quoting = tpm;

@@ -90,11 +90,14 @@ class FakeMachine {
   // A reboot: resets the counters as a TPM does, and the list.
   void Reboot();
 
+  // Its TPM, with the values that the PCRs of `selection` have now. A bank that
+  // is not among `banks` is not allocated.
+  FakeTpm TpmNow(const tpm::PcrSelection& selection) const;
   // What it hands over when it is asked now.
   ValidEvidence Attest() const;
 
   std::vector<crypto::HashAlgorithm> banks;
-  FakeTpm tpm;  // its `pcrs` are set by Attest
+  FakeTpm tpm;  // its `pcrs` are set by TpmNow and Attest
   // Values of the PCRs that the list does not extend.
   std::map<std::pair<crypto::HashAlgorithm, uint32_t>, crypto::Digest> pcrs;
   ListBuilder list;

@@ -137,7 +137,7 @@ FakeTpm::FakeTpm(const FakeAkOptions& options)
     : options_(options),
       key_(FakeKeyPair(options.kind, options.key_index)),
       ak_(MakeArea(options, key_.get())),
-      ek_name_(MakeEkName()) {}
+      ek_name_(options.ek_name.empty() ? MakeEkName() : options.ek_name) {}
 
 std::vector<uint8_t> FakeTpm::AkFile() const {
   std::vector<uint8_t> file;

@@ -29,6 +29,9 @@ struct FakeAkOptions {
   tpm::AlgId scheme = tpm::AlgId::kEcdsa;
   crypto::HashAlgorithm hash = crypto::HashAlgorithm::kSha256;
   int key_index = 0;
+  // The Name of the EK that it is a child of; empty: of one that every FakeTpm
+  // has (L-2).
+  std::vector<uint8_t> ek_name = {};
 };
 
 struct FakeQuote {
@@ -49,7 +52,7 @@ class FakeTpm {
   const tpm::PublicArea& ak() const { return ak_; }
   // The AK as tpm2_createak -f tss writes it.
   std::vector<uint8_t> AkFile() const;
-  // The Name of an EK (L-2).
+  // The Name of the EK.
   const std::vector<uint8_t>& ek_name() const { return ek_name_; }
 
   // What TPM2_Quote signs for this selection of the PCRs above. PCRs without a

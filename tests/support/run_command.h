@@ -66,6 +66,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  pid_t pid() const { return pid_; }
+
  private:
   explicit Server(pid_t pid) : pid_(pid) {}
 

@@ -51,6 +51,30 @@ absl::StatusOr<std::unique_ptr<SwTpm>> SwTpm::Start(
   return tpm;
 }
 
+absl::StatusOr<std::unique_ptr<SwTpm>> SwTpm::StartCertified(
+    const std::string& ca_folder,
+    const std::vector<std::string>& setup_options) {
+  const std::string config = ca_folder + "/setup.conf";
+  const std::string ca = ca_folder + "/ca.conf";
+  const std::string options = ca_folder + "/ca.options";
+  CUPEL_RETURN_IF_ERROR(WriteFile(
+      config, absl::StrCat("create_certs_tool= /usr/bin/swtpm_localca\n",
+                           "create_certs_tool_config = ", ca, "\n",
+                           "create_certs_tool_options = ", options, "\n")));
+  CUPEL_RETURN_IF_ERROR(WriteFile(
+      ca,
+      absl::StrCat("statedir = ", ca_folder, "\n", "signingkey = ", ca_folder,
+                   "/signkey.pem\n", "issuercert = ", ca_folder,
+                   "/issuer.pem\n", "certserial = ", ca_folder, "/serial\n")));
+  CUPEL_RETURN_IF_ERROR(
+      WriteFile(options,
+                "--platform-manufacturer Cupel\n--platform-version 1.0\n"
+                "--platform-model Test\n"));
+  std::vector<std::string> arguments = {"--create-ek-cert", "--config", config};
+  arguments.insert(arguments.end(), setup_options.begin(), setup_options.end());
+  return Start(arguments);
+}
+
 std::string SwTpm::Tcti() const { return "swtpm:path=" + folder_ / "socket"; }
 
 void SwTpm::Kill() { server_.reset(); }

@@ -29,6 +29,13 @@ class SwTpm {
   static absl::StatusOr<std::unique_ptr<SwTpm>> Start(
       const std::vector<std::string>& setup_options = {});
 
+  // The same with certificates for the EKs in NV, by a CA of its own whose
+  // files are in `ca_folder` (which exists): issuer.pem is the EKs' issuer, and
+  // swtpm-localca-rootca-cert.pem the root above it.
+  static absl::StatusOr<std::unique_ptr<SwTpm>> StartCertified(
+      const std::string& ca_folder,
+      const std::vector<std::string>& setup_options = {});
+
   // Where it listens, as tss2's TCTI loader takes it.
   std::string Tcti() const;
 

@@ -44,30 +44,10 @@ struct CertifiedTpm {
       std::fflush(stdout);
       std::_Exit(kSkipped);
     }
-    const std::string config = folder / "setup.conf";
-    const std::string ca = folder / "ca.conf";
-    const std::string options = folder / "ca.options";
-    Write(config, absl::StrCat("create_certs_tool= /usr/bin/swtpm_localca\n",
-                               "create_certs_tool_config = ", ca, "\n",
-                               "create_certs_tool_options = ", options, "\n"));
-    Write(ca, absl::StrCat("statedir = ", folder.path(), "\n",
-                           "signingkey = ", folder / "signkey.pem", "\n",
-                           "issuercert = ", folder / "issuer.pem", "\n",
-                           "certserial = ", folder / "serial", "\n"));
-    Write(options,
-          "--platform-manufacturer Cupel\n--platform-version 1.0\n"
-          "--platform-model Test\n");
-    auto started = SwTpm::Start(
-        {"--create-ek-cert", "--create-platform-cert", "--config", config});
+    auto started =
+        SwTpm::StartCertified(folder.path(), {"--create-platform-cert"});
     REQUIRE_THAT(StatusOf(started), IsOk());
     tpm = *std::move(started);
-  }
-
-  static void Write(const std::string& path, const std::string& text) {
-    std::FILE* const file = std::fopen(path.c_str(), "w");
-    REQUIRE(file != nullptr);
-    std::fputs(text.c_str(), file);
-    REQUIRE(std::fclose(file) == 0);
   }
 
   // What an NV index holds, to its end.

@@ -92,24 +92,7 @@ QuoteMessage Stream::Quote() const {
 }
 
 QuoteMessage Stream::QuoteFor(const ChallengeMessage& challenge) const {
-  testing::FakeTpm tpm = machine.tpm;
-  tpm.pcrs = {};
-  for (const tpm::BankSelection& bank : challenge.selection.banks()) {
-    bool allocated = false;
-    for (const HashAlgorithm has : machine.banks) allocated |= has == bank.bank;
-    if (!allocated) continue;
-    for (uint32_t pcr = 0; pcr < tpm::kPcrCount; ++pcr) {
-      if (!bank.Has(pcr)) continue;
-      Digest value(bank.bank);
-      if (const auto set = machine.pcrs.find({bank.bank, pcr});
-          set != machine.pcrs.end()) {
-        value = set->second;
-      } else if (pcr >= 10) {
-        value = machine.list.Pcr(bank.bank, pcr);
-      }
-      tpm.pcrs.Set(pcr, value).IgnoreError();
-    }
-  }
+  const testing::FakeTpm tpm = machine.TpmNow(challenge.selection);
   const testing::FakeQuote quote = tpm.Quote(
       challenge.selection,
       QuoteQualifyingData(challenge.nonce, id, challenge.certificate_sha256));
