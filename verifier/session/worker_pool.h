@@ -38,6 +38,9 @@ class WorkerPool {
   // Never blocks and never runs `job` itself. A job that throws ends there, and
   // is counted: it has to say what came of it before.
   void Post(absl::string_view key, Job job);
+  // Runs `job` on the calling thread, which saves the way to another one, if no
+  // job of `key` runs or waits; else posts it.
+  void RunOrPost(absl::string_view key, Job job);
 
   // Jobs that wait; for metrics.
   size_t queued() const;
@@ -45,6 +48,10 @@ class WorkerPool {
 
  private:
   void Run();
+  // Runs `job` of `key`, which is in no turn meanwhile, without the lock that
+  // it is called with.
+  void RunOne(const std::string& key, Job job,
+              std::unique_lock<std::mutex>& lock);
 
   mutable std::mutex mutex_;  // guards all below but the threads
   std::condition_variable ready_;
@@ -52,6 +59,7 @@ class WorkerPool {
   absl::flat_hash_map<std::string, std::deque<Job>> waiting_;
   std::deque<std::string> turns_;
   size_t queued_ = 0;
+  size_t running_elsewhere_ = 0;  // by RunOrPost
   uint64_t failed_count_ = 0;
   bool ending_ = false;
 
