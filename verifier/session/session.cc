@@ -242,13 +242,25 @@ void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
 }
 
 void Session::ArmNext(absl::Time now) {
+  // Who is asked at once is asked no sooner; everybody else keeps to the
+  // interval that the challenge tells.
   const absl::Time at = last_quote_ + options_.least_interval;
-  if (at > now) {
+  if (want_now_ && at > now) {
     arm_at_ = at;
     return;
   }
   const bool at_once = std::exchange(want_now_, false);
   Arm(at_once, now, now + interval());
+}
+
+absl::Time Session::takes_quotes_from() const {
+  return last_quote_ + options_.least_interval;
+}
+
+bool Session::is_quick() const {
+  return proven_ && (phase_ == Phase::kIdle || phase_ == Phase::kCollecting) &&
+         reference_.policy != nullptr &&
+         policy_epoch_ == record_->policy_epoch;
 }
 
 void Session::ReplaceChallenge(bool at_once, absl::Time now,
@@ -298,14 +310,13 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
     return Refuse(challenge.status().message(), options_.retry_soon);
   }
   std::vector<uint8_t> qualifying_data;
-  const auto verified = Verify(quote, *challenge, qualifying_data);
+  auto verified = Verify(quote, *challenge, qualifying_data);
   if (!verified.ok()) {
     return Refuse(verified.status().message(), options_.retry_after);
   }
   last_quote_ = now;
   if (!proven_ && !Prove(now)) return;
-  BeginList(std::move(quote), *verified, std::move(qualifying_data), *challenge,
-            now);
+  BeginList(*std::move(verified), std::move(qualifying_data), *challenge, now);
   Reschedule();
 }
 
@@ -425,7 +436,7 @@ bool Session::WithdrawTrustOfOldBoot(const tpm::VerifiedQuote& quote) {
   return true;
 }
 
-void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
+void Session::BeginList(tpm::VerifiedQuote verified,
                         std::vector<uint8_t> qualifying_data,
                         const Challenge& challenge, absl::Time now) {
   if (const absl::Status policy = LoadPolicy(); !policy.ok()) {
@@ -461,9 +472,6 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
   job_.id = ++last_job_id_;
   job_.first_entry = told_.first_entry;
   job_.byte_order = byte_order_;
-  job_.attest = std::move(quote.attest);
-  job_.signature = std::move(quote.signature);
-  job_.pcrs = verified.values();
   job_.ak = ak_;
   job_.qualifying_data = std::move(qualifying_data);
   job_.selection = challenge.selection;
@@ -486,6 +494,7 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
         return value == nullptr ? std::nullopt : std::optional(*value);
       });
   boot_composite_ = composite.has_value() ? composite->Hex() : "";
+  job_.verified = std::move(verified);
 }
 
 // --- The list.
@@ -565,7 +574,7 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
   }
   write_ = WriteFor(appraisal);
   write_until_ = now + options_.write_timeout;
-  Record(now);
+  Record();
   Reschedule();
 }
 
@@ -624,21 +633,37 @@ void Session::RecordReason(absl::string_view reason) {
   if (record.ok()) TakeRecord(*std::move(record));
 }
 
-void Session::Record(absl::Time now) {
-  auto record = store_.RecordVerdict(*write_);
-  if (record.ok()) {
-    TakeRecord(*std::move(record));
-    return FinishRound(pending_count_, now);
-  }
-  if (absl::IsAborted(record.status())) return OnFenced(now);
-  if (absl::IsNotFound(record.status()) || now >= write_until_) {
-    phase_ = Phase::kIdle;
-    return RefuseForStore(record.status());
-  }
-  // The store is away. A verdict is not forgotten for that: the evidence might
-  // not come again.
+void Session::Record() {
   phase_ = Phase::kRecording;
-  write_again_ = now + kWriteAgainAfter;
+  is_posted_ = true;
+  const bool may_change =
+      !write_->findings.empty() ||
+      write_->state.value_or(record_->state) != record_->state;
+  output_.PostVerdict(*write_, /*is_urgent=*/may_change);
+}
+
+void Session::OnRecorded(absl::StatusOr<AgentState> state, absl::Time now) {
+  if (phase_ != Phase::kRecording || !is_posted_) return;
+  is_posted_ = false;
+  if (state.ok()) {
+    VerdictWrite write = *std::exchange(write_, std::nullopt);
+    // Else the record is one that was read since.
+    if (write.owner_epoch == record_->owner_epoch &&
+        write.policy_epoch == record_->policy_epoch) {
+      ApplyVerdict(std::move(write), *state, *record_);
+    }
+    FinishRound(pending_count_, now);
+  } else if (absl::IsAborted(state.status())) {
+    OnFenced(now);
+  } else if (absl::IsNotFound(state.status()) || now >= write_until_) {
+    phase_ = Phase::kIdle;
+    RefuseForStore(state.status());
+  } else {
+    // The store is away. A verdict is not forgotten for that: the evidence
+    // might not come again.
+    write_again_ = now + kWriteAgainAfter;
+  }
+  Reschedule();
 }
 
 // Somebody else owns the agent, or it is to be judged otherwise by now.
@@ -748,7 +773,7 @@ void Session::OnTimer(absl::Time now) {
       }
       break;
     case Phase::kRecording:
-      if (now >= write_again_) Record(now);
+      if (!is_posted_ && now >= write_again_) Record();
       break;
     case Phase::kAppraising:
     case Phase::kEnded:
@@ -779,7 +804,7 @@ void Session::Reschedule() {
       at = std::min(list_deadline_, chunk_deadline_) + kAfter;
       break;
     case Phase::kRecording:
-      at = write_again_;
+      if (!is_posted_) at = write_again_;
       break;
     case Phase::kAppraising:
     case Phase::kEnded:

@@ -15,14 +15,18 @@ WorkerPool::WorkerPool(size_t thread_count) {
   }
 }
 
-WorkerPool::~WorkerPool() {
+WorkerPool::~WorkerPool() { Stop(); }
+
+void WorkerPool::Stop() {
   {
     std::unique_lock<std::mutex> lock(mutex_);
     ending_ = true;
     ready_.wait(lock, [this] { return running_elsewhere_ == 0; });
   }
   ready_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
 }
 
 void WorkerPool::Post(absl::string_view key, Job job) {

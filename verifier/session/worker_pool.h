@@ -30,7 +30,7 @@ class WorkerPool {
 
   // `thread_count` of at least 1; 0 stands for the machine's number of cores.
   explicit WorkerPool(size_t thread_count);
-  // Waits for the jobs that run; drops those that wait.
+  // Stops.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -41,6 +41,9 @@ class WorkerPool {
   // Runs `job` on the calling thread, which saves the way to another one, if no
   // job of `key` runs or waits; else posts it.
   void RunOrPost(absl::string_view key, Job job);
+
+  // Waits for the jobs that run; drops those that wait, and those to come.
+  void Stop();
 
   // Jobs that wait; for metrics.
   size_t queued() const;

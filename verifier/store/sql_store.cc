@@ -367,6 +367,169 @@ absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
   return policy;
 }
 
+// --- Verdicts.
+
+absl::Status CheckVerdict(const VerdictWrite& write) {
+  if (write.state.has_value() && *write.state != AgentState::kPending &&
+      *write.state != AgentState::kTrusted &&
+      *write.state != AgentState::kFailed) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "store: no verdict leads to ", AgentStateName(*write.state)));
+  }
+  if (write.state == AgentState::kTrusted && !write.valid_until.has_value()) {
+    return absl::InvalidArgumentError("store: TRUSTED without an end");
+  }
+  return CheckText(write.boot_composite, "boot composite");
+}
+
+bool HasFindings(const VerdictWrite& write) {
+  return !write.findings.empty() || write.state == AgentState::kFailed;
+}
+
+std::string StorableReason(const VerdictWrite& write) {
+  return IsStorableText(write.reason) ? write.reason
+                                      : EscapeForDisplay(write.reason);
+}
+
+// What of a verdict's write goes into the agent's row, without the findings;
+// behind it come the fence and what a statement has besides.
+constexpr char kSetVerdict[] =
+    "UPDATE agents SET progress = :progress, counts = :counts,"
+    " last_seen = :seen,"
+    " last_attested = COALESCE(:attested, last_attested),"
+    " attestation_count = attestation_count + :one,"
+    " boot_composite = COALESCE(:composite, boot_composite),"
+    " state_reason = COALESCE(:reason, state_reason),"
+    " valid_until = CASE WHEN :has_state = 1 THEN :until"
+    " ELSE valid_until END";
+// Both epochs, in the statement that writes.
+constexpr char kFence[] =
+    " WHERE agent_id = :id AND owner_epoch = :owner AND policy_epoch = :policy";
+
+std::vector<SqlValue> VerdictValues(const VerdictWrite& write, absl::Time now) {
+  const bool is_attestation = write.state != AgentState::kPending;
+  const bool has_state = write.state.has_value();
+  return {
+      EncodeProgress(write.progress),
+      EncodeCounts(write.counts),
+      SqlTime(now),
+      is_attestation ? SqlTime(now) : SqlValue(),
+      SqlNumber(is_attestation ? 1 : 0),
+      write.boot_composite.empty() ? SqlValue() : SqlText(write.boot_composite),
+      has_state ? SqlText(StorableReason(write)) : SqlValue(),
+      SqlNumber(has_state ? 1 : 0),
+      write.state == AgentState::kFailed ? SqlValue()
+                                         : SqlTime(write.valid_until)};
+}
+
+void AddFence(const VerdictWrite& write, std::vector<SqlValue>& values) {
+  values.push_back(SqlText(write.id.ToString()));
+  values.push_back(SqlNumber(write.owner_epoch));
+  values.push_back(SqlNumber(write.policy_epoch));
+}
+
+// A verdict among those that are written together.
+struct GroupedVerdict {
+  const VerdictWrite& write;
+  absl::StatusOr<AgentState> result = AgentState::kPending;
+  bool is_settled = false;  // `result` is what came of it
+  bool is_change = false;
+};
+
+void Settle(absl::StatusOr<AgentState> result, GroupedVerdict& one) {
+  one.result = std::move(result);
+  one.is_settled = true;
+}
+
+// Settles a verdict that only renews what the record says, by one statement.
+// Leaves any other one, and one that the fence refuses. Errors are the group's.
+absl::Status RenewVerdict(Connection& db, absl::Time now, GroupedVerdict& one) {
+  const VerdictWrite& write = one.write;
+  if (HasFindings(write)) return absl::OkStatus();
+  std::vector<SqlValue> values = VerdictValues(write, now);
+  AddFence(write, values);
+  values.push_back(SqlNumber(write.state.has_value() ? 0 : 1));
+  values.push_back(StateToSql(write.state.value_or(AgentState::kPending)));
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto states,
+      db.Query(absl::StrCat(kSetVerdict, kFence,
+                            " AND (:any = 1 OR state = :state)"
+                            " RETURNING state"),
+               "i", std::move(values)));
+  if (states.empty()) return absl::OkStatus();
+  RowReader in(states.front());
+  const AgentState state = StateFromSql(in.Number());
+  CUPEL_RETURN_IF_ERROR(in.status());
+  Settle(state, one);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AgentState> ChangeIn(Connection& db, absl::Time now,
+                                    const VerdictWrite& write) {
+  const std::string id = write.id.ToString();
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto rows,
+      db.Query("SELECT tenant, state, owner_epoch, policy_epoch, findings"
+               " FROM agents WHERE agent_id = :id",
+               "tiiib", {SqlText(id)}));
+  if (rows.empty()) return NoSuchAgent(write.id);
+  RowReader in(rows.front());
+  const std::string tenant = in.Text();
+  const AgentState previous = StateFromSql(in.Number());
+  const uint64_t owner_epoch = in.Number();
+  const uint64_t policy_epoch = in.Number();
+  const SqlBytes known_findings = in.Bytes();
+  CUPEL_RETURN_IF_ERROR(in.status());
+
+  const bool has_findings = HasFindings(write);
+  const SqlBytes findings = EncodeFindings(write.findings);
+  std::vector<SqlValue> values = VerdictValues(write, now);
+  values.push_back(has_findings ? SqlValue(findings) : SqlValue());
+  values.push_back(write.state.has_value() ? StateToSql(*write.state)
+                                           : SqlValue());
+  AddFence(write, values);
+  values.push_back(SqlNumber(write.state.has_value() ? 1 : 0));
+  CUPEL_ASSIGN_OR_RETURN(
+      const uint64_t written,
+      db.Execute(
+          absl::StrCat(kSetVerdict,
+                       ", findings = COALESCE(:findings, findings),"
+                       " state = COALESCE(:state, state)",
+                       kFence, " AND (:has_no_state = 0 OR state IN (3, 4))"),
+          std::move(values)));
+  if (written == 0) {
+    return absl::AbortedError(absl::StrCat(
+        "agent ", id, ": ",
+        owner_epoch != write.owner_epoch ? "another stream has taken it over"
+        : policy_epoch != write.policy_epoch
+            ? "its settings or policies have changed meanwhile"
+            : absl::StrCat("no verdict changes the state ",
+                           AgentStateName(previous))));
+  }
+  const AgentState state = write.state.value_or(previous);
+  if (state != previous || (has_findings && findings != known_findings)) {
+    CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, tenant, write.id, previous, state,
+                                     StorableReason(write), write.findings));
+  }
+  return state;
+}
+
+// Settles a verdict, whatever it is. What is wrong with it alone takes back
+// what was written of it, and of it alone; errors are the group's.
+absl::Status ChangeVerdict(Connection& db, absl::Time now,
+                           GroupedVerdict& one) {
+  CUPEL_RETURN_IF_ERROR(db.Execute("SAVEPOINT verdict").status());
+  absl::StatusOr<AgentState> state = ChangeIn(db, now, one.write);
+  // SQLite may have ended the transaction, and with it what was before.
+  if (absl::IsUnavailable(state.status())) return state.status();
+  if (!state.ok()) {
+    CUPEL_RETURN_IF_ERROR(db.Execute("ROLLBACK TO verdict").status());
+  }
+  one.is_change = state.ok();
+  Settle(std::move(state), one);
+  return db.Execute("RELEASE verdict").status();
+}
+
 std::string ErrnoText(absl::string_view path) {
   return absl::StrCat(Quoted(path), ": ", std::strerror(errno));
 }
@@ -1031,110 +1194,59 @@ absl::StatusOr<AgentRecord> SqlStore::ClaimAgent(const AgentId& id,
 }
 
 absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
-  if (write.state.has_value() && *write.state != AgentState::kPending &&
-      *write.state != AgentState::kTrusted &&
-      *write.state != AgentState::kFailed) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "store: no verdict leads to ", AgentStateName(*write.state)));
-  }
-  if (write.state == AgentState::kTrusted && !write.valid_until.has_value()) {
-    return absl::InvalidArgumentError("store: TRUSTED without an end");
-  }
-  CUPEL_RETURN_IF_ERROR(CheckText(write.boot_composite, "boot composite"));
-  const std::string id = write.id.ToString();
-  const std::string reason = IsStorableText(write.reason)
-                                 ? write.reason
-                                 : EscapeForDisplay(write.reason);
-  const bool has_findings =
-      !write.findings.empty() || write.state == AgentState::kFailed;
-  const SqlBytes findings = EncodeFindings(write.findings);
-  absl::StatusOr<AgentRecord> agent = absl::InternalError("store: not read");
+  CUPEL_RETURN_IF_ERROR(RecordVerdicts({&write, 1}).front().status());
+  const std::lock_guard lock(writer_.mutex);
+  return ReadAgent(*writer_.connection, write.id);
+}
 
-  const auto body = [&](Connection& db) -> absl::Status {
-    CUPEL_ASSIGN_OR_RETURN(
-        const auto rows,
-        db.Query("SELECT tenant, state, owner_epoch, policy_epoch, findings"
-                 " FROM agents WHERE agent_id = :id",
-                 "tiiib", {SqlText(id)}));
-    if (rows.empty()) return NoSuchAgent(write.id);
-    RowReader in(rows.front());
-    const std::string tenant = in.Text();
-    const AgentState previous = StateFromSql(in.Number());
-    const uint64_t owner_epoch = in.Number();
-    const uint64_t policy_epoch = in.Number();
-    const SqlBytes known_findings = in.Bytes();
-    CUPEL_RETURN_IF_ERROR(in.status());
-
-    const absl::Time now = Now();
-    const bool is_attestation = write.state != AgentState::kPending;
-    const SqlValue has_state = SqlNumber(write.state.has_value() ? 1 : 0);
-    // The fence: both epochs and the state, in the statement that writes.
-    CUPEL_ASSIGN_OR_RETURN(
-        const uint64_t written,
-        db.Execute(
-            "UPDATE agents SET progress = :progress, counts = :counts,"
-            " last_seen = :seen,"
-            " last_attested = COALESCE(:attested, last_attested),"
-            " attestation_count = attestation_count + :one,"
-            " boot_composite = COALESCE(:composite, boot_composite),"
-            " findings = COALESCE(:findings, findings),"
-            " state = COALESCE(:state, state),"
-            " state_reason = COALESCE(:reason, state_reason),"
-            " valid_until = CASE WHEN :has_state = 1 THEN :until"
-            " ELSE valid_until END"
-            " WHERE agent_id = :id AND owner_epoch = :owner"
-            " AND policy_epoch = :policy"
-            " AND (:has_no_state = 0 OR state IN (3, 4))",
-            {EncodeProgress(write.progress), EncodeCounts(write.counts),
-             SqlTime(now), is_attestation ? SqlTime(now) : SqlValue(),
-             SqlNumber(is_attestation ? 1 : 0),
-             write.boot_composite.empty() ? SqlValue()
-                                          : SqlText(write.boot_composite),
-             has_findings ? SqlValue(findings) : SqlValue(),
-             write.state.has_value() ? StateToSql(*write.state) : SqlValue(),
-             write.state.has_value() ? SqlText(reason) : SqlValue(), has_state,
-             write.state == AgentState::kFailed ? SqlValue()
-                                                : SqlTime(write.valid_until),
-             SqlText(id), SqlNumber(write.owner_epoch),
-             SqlNumber(write.policy_epoch), has_state}));
-    if (written == 0) {
-      return absl::AbortedError(absl::StrCat(
-          "agent ", id, ": ",
-          owner_epoch != write.owner_epoch ? "another stream has taken it over"
-          : policy_epoch != write.policy_epoch
-              ? "its settings or policies have changed meanwhile"
-              : absl::StrCat("no verdict changes the state ",
-                             AgentStateName(previous))));
+std::vector<absl::StatusOr<AgentState>> SqlStore::RecordVerdicts(
+    std::span<const VerdictWrite> writes) {
+  std::vector<GroupedVerdict> group;
+  group.reserve(writes.size());
+  for (const VerdictWrite& write : writes) {
+    group.push_back(GroupedVerdict{write});
+    if (absl::Status status = CheckVerdict(write); !status.ok()) {
+      Settle(std::move(status), group.back());
     }
-    const AgentState state = write.state.value_or(previous);
-    if (state != previous || (has_findings && findings != known_findings)) {
-      CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, tenant, write.id, previous,
-                                       state, reason, write.findings));
-    }
-    agent = ReadAgent(db, write.id);
-    return agent.status();
-  };
-
+  }
+  const absl::Time now = Now();
   {
     const std::lock_guard lock(writer_.mutex);
-    CUPEL_ASSIGN_OR_RETURN(const auto state,
-                           writer_.connection->QueryOne(
-                               "SELECT state FROM agents WHERE agent_id = :id",
-                               'i', {SqlText(id)}));
-    // Only this process writes, so this is still so in the transaction.
-    const bool is_renewal =
-        !has_findings && state.has_value() &&
-        (!write.state.has_value() || *state == StateToSql(*write.state));
-    CUPEL_RETURN_IF_ERROR(WriteLocked(
-        is_renewal ? Durability::kNormal : Durability::kFull, body));
+    // Only this process writes, so what is no renewal now is none a moment
+    // later.
+    for (const auto& [durability, step] :
+         {std::pair(Durability::kNormal, &RenewVerdict),
+          std::pair(Durability::kFull, &ChangeVerdict)}) {
+      std::vector<GroupedVerdict*> part;
+      for (GroupedVerdict& one : group) {
+        if (!one.is_settled) part.push_back(&one);
+      }
+      if (part.empty()) break;
+      const absl::Status written =
+          WriteLocked(durability, [&](Connection& db) -> absl::Status {
+            for (GroupedVerdict* const one : part) {
+              CUPEL_RETURN_IF_ERROR(step(db, now, *one));
+            }
+            return absl::OkStatus();
+          });
+      for (GroupedVerdict* const one : part) {
+        if (!written.ok() && one->result.ok()) Settle(written, *one);
+      }
+    }
   }
-  Notify({.id = write.id});
-  return agent;
+  std::vector<absl::StatusOr<AgentState>> results;
+  results.reserve(group.size());
+  for (GroupedVerdict& one : group) {
+    if (one.result.ok() && one.is_change) Notify({.id = one.write.id});
+    results.push_back(std::move(one.result));
+  }
+  return results;
 }
 
 absl::Status SqlStore::RecordSeen(const AgentId& id, absl::Time time) {
+  const Change change{.changed = false, .id = id};
   return Write(
-      Durability::kNormal, {.id = id}, [&](Connection& db) -> absl::Status {
+      Durability::kNormal, change, [&](Connection& db) -> absl::Status {
         CUPEL_ASSIGN_OR_RETURN(
             const uint64_t rows,
             db.Execute("UPDATE agents SET last_seen ="

@@ -127,6 +127,11 @@ class SqlStore : public Store {
   // `valid_until` and `reason` count only beside a state; each write but a
   // PENDING one counts as an attestation.
   absl::StatusOr<AgentRecord> RecordVerdict(const VerdictWrite& write) override;
+  // Those that only renew what was are in one transaction, the others in
+  // another. Where the store can't take one of either, it takes none of that
+  // transaction.
+  std::vector<absl::StatusOr<AgentState>> RecordVerdicts(
+      std::span<const VerdictWrite> writes) override;
   // Never moves the time back.
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override;
   absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) override;

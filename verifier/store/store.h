@@ -129,6 +129,11 @@ struct VerdictWrite {
   std::string boot_composite;
 };
 
+// What RecordVerdict has made of `record`, which `write` was made from, where
+// `state` is the agent's since; but for the times and the number of
+// attestations, which are the store's.
+void ApplyVerdict(VerdictWrite write, AgentState state, AgentRecord& record);
+
 struct AgentEvent {
   uint64_t sequence = 0;  // ascending in the store
   absl::Time time;
@@ -254,6 +259,11 @@ class Store {
   // FAILED or STOPPED agent's state is not changed by any verdict: kAborted.
   virtual absl::StatusOr<AgentRecord> RecordVerdict(
       const VerdictWrite& write) = 0;
+  // The same for several agents, in as few transactions as it takes. For each
+  // write, in their order, the agent's state since, or an error that is its own
+  // and concerns no other write.
+  virtual std::vector<absl::StatusOr<AgentState>> RecordVerdicts(
+      std::span<const VerdictWrite> writes);
   virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
   // TRUSTED and PENDING with a valid_until at or before `now` become PENDING
   // without one, each with an event; nothing else of them changes. How many
@@ -267,7 +277,8 @@ class Store {
       absl::string_view tenant, uint64_t sequence, uint32_t limit) = 0;
   virtual absl::StatusOr<uint64_t> LastEventSequence() = 0;
   // Calls `changed` from any thread after each committed change, with the agent
-  // that changed (nullopt: several). It must not call the store.
+  // that changed (nullopt: several). A verdict that only renews what was, and a
+  // last-seen, are none. It must not call the store.
   virtual void OnChange(
       std::function<void(std::optional<AgentId>)> changed) = 0;
 

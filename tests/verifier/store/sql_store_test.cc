@@ -228,6 +228,14 @@ TEST_CASE("a store that another process holds is unavailable, unchanged",
   CHECK(store.GetAgent("acme", Id())->attestation_count == 0);
   REQUIRE_THAT(other->Commit(), IsOk());
   CHECK_THAT(StatusOf(store.RecordVerdict(VerdictFor(agent, 1))), IsOk());
+  // Of verdicts that are written together each one hears of it.
+  REQUIRE_THAT(other->Begin(Durability::kFull), IsOk());
+  const std::vector<VerdictWrite> writes = {VerdictFor(agent, 1),
+                                            VerdictFor(agent, 2)};
+  for (const auto& result : store.RecordVerdicts(writes)) {
+    CHECK_THAT(StatusOf(result), StatusIs(kUnavailable));
+  }
+  CHECK(store.GetAgent("acme", Id())->attestation_count == 1);
 }
 
 // Writes verdicts until it is killed, and says after each that it was
