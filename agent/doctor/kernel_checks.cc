@@ -253,6 +253,7 @@ std::string Counts(const ActivePolicy& policy) {
   std::map<std::string, int> counts;
   for (const ImaRule& rule : policy.rules) ++counts[rule.action];
   std::vector<std::string> parts;
+  parts.reserve(counts.size());
   for (const auto& [action, count] : counts) {
     parts.push_back(absl::StrCat(count, " ", EscapeForDisplay(action)));
   }

@@ -13,6 +13,7 @@ namespace {
 
 std::string Counted(const std::map<std::string, uint64_t>& counts) {
   std::vector<std::string> parts;
+  parts.reserve(counts.size());
   for (const auto& [name, count] : counts) {
     parts.push_back(absl::StrCat(name, " (", count, ")"));
   }
