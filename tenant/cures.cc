@@ -172,10 +172,9 @@ constexpr FindingHelp kHelp[] = {
 };
 
 constexpr absl::string_view kAcceptable[] = {
-    "boot.pcr_mismatch",     "ima.boot_aggregate",
-    "ima.buffer_mismatch",   "ima.buffer_not_in_policy",
-    "ima.digest_mismatch",   "ima.digest_zero",
-    "ima.not_in_policy",     "ima.violation",
+    "boot.pcr_mismatch",     "continuity.gap",           "ima.boot_aggregate",
+    "ima.buffer_mismatch",   "ima.buffer_not_in_policy", "ima.digest_mismatch",
+    "ima.digest_zero",       "ima.not_in_policy",        "ima.violation",
     "pcr.changed_after_boot"};
 
 }  // namespace
