@@ -293,6 +293,9 @@ void RegisterKeylimeForm(CLI::App& app, Online& online, ExitCode& exit_code) {
       ->type_name("SHA256");
   app.add_flag("--token", flags->add.token,
                "The machine that enrolled with a token of yours");
+  app.add_flag(
+      "--vouched", flags->add.vouched,
+      "One whose EK is on your list, or that enrols with such a token");
   app.add_flag("--trust-on-first-use", flags->add.trust_on_first_use,
                "Trust whatever EK has the id, or first takes it");
   app.add_option("--runtime-policy", flags->add.settings.allowlist,

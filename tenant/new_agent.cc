@@ -36,8 +36,9 @@ void AddMissingEk(const Online& online, Missing& missing) {
   missing.push_back(absl::StrCat(
       "which machine it is: --ek SHA256, the fingerprint that `cupel-agent "
       "identity` prints there; --token, if it enrolled with a token of yours; "
-      "or --trust-on-first-use, whatever EK has the id (or "
-      "trust_on_first_use: true in ",
+      "--vouched, if it will, or its EK is on your list; or "
+      "--trust-on-first-use, whatever EK has the id (or trust_on_first_use: "
+      "true in ",
       online.config_file(),
       "). On a terminal, add shows the enrolled EK and asks"));
 }

@@ -5,8 +5,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/policy/digest_text.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
+#include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 #include "tenant/console.h"
 #include "tenant/inputs.h"
@@ -36,8 +38,8 @@ void PrintNotes(absl::string_view what, const std::vector<PathNote>& notes) {
 absl::Status AddOne(policy::DigestTable::Builder& digests,
                     absl::string_view path, const crypto::Digest& digest) {
   if (path.size() > kMaxKernelPathSize) {
-    PrintError(absl::StrCat("warning: left out, since the kernel can't name ",
-                            "it: ", Quoted(path, 100)));
+    PrintError(absl::StrCat("warning: left out, the kernel can't name it: ",
+                            Quoted(path, 100)));
     return absl::OkStatus();
   }
   return digests.Add(KernelPath(path), digest);
@@ -84,11 +86,7 @@ absl::Status AddInitramfs(const std::string& path, HashAlgorithm algorithm,
   options.progress = [&meter](uint64_t count) { meter.Update(count); };
   const auto tree = ReadInitramfs(image, options);
   meter.Clear();
-  if (!tree.ok()) {  // its message is text already
-    return absl::Status(
-        tree.status().code(),
-        absl::StrCat(InputName(path), ": ", tree.status().message()));
-  }
+  if (!tree.ok()) return WithContext(tree.status(), InputName(path));
   absl::Status status;
   tree->ForEachFile([&](absl::string_view name, const crypto::Digest& digest) {
     if (status.ok()) status = AddOne(digests, name, digest);
@@ -148,6 +146,11 @@ absl::StatusOr<ReferenceCounts> AddReferenceFiles(
   }
   if (!flags.root.empty()) {
     CUPEL_RETURN_IF_ERROR(AddTree(flags, algorithm, digests, counts));
+  }
+  if (algorithm == HashAlgorithm::kSha1) {
+    PrintError(absl::StrCat(
+        "warning: ",
+        policy::Sha1Warning(counts.file_count + counts.initramfs_count)));
   }
   return counts;
 }

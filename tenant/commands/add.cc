@@ -108,7 +108,8 @@ absl::Status ChooseEk(Fleet& fleet, EkSource source,
           "no machine has enrolled as agent ", agent.id.ToString(),
           " with a token of yours: write one (`token create`) into the file "
           "that enrollment_token_file names in its agent.yaml and start "
-          "cupel-agent there; or give --ek"));
+          "cupel-agent there; or give --vouched, and it is expected until it "
+          "enrols with one"));
     }
     CUPEL_ASSIGN_OR_RETURN(agent.ek_sha256,
                            ParseFingerprint(present->ek_sha256));

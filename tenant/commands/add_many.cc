@@ -75,7 +75,7 @@ absl::StatusOr<AgentFile> LoadRows(const AddFlags& flags) {
 }
 
 // The agents of the rows, all alike but for what a row says. Rows that name no
-// machine are errors, added to `file`.
+// machine, and for which no flag does, are errors, added to `file`.
 std::vector<NewAgent> MakeAgents(const AddFlags& flags,
                                  const config::TenantConfig& config,
                                  const AgentSettings& settings,
@@ -91,7 +91,9 @@ std::vector<NewAgent> MakeAgents(const AddFlags& flags,
     }
     if (!agent.ek_sha256.empty()) continue;
     const auto enrolled = known.find(row.id);
-    if (flags.token && enrolled != known.end()) {
+    if (flags.vouched) {
+      agent.vouched = true;
+    } else if (flags.token && enrolled != known.end()) {
       // Once it has been added as well: that is told when it is added again.
       agent.ek_sha256 = enrolled->second.ek_sha256;
     } else if (flags.token) {
@@ -103,8 +105,8 @@ std::vector<NewAgent> MakeAgents(const AddFlags& flags,
     } else {
       file.errors.push_back(absl::StrCat(
           row.line,
-          ": no EK; give its SHA-256 in the second field, or say --token or "
-          "--trust-on-first-use for all that have none"));
+          ": no EK; give its SHA-256 in the second field, or say --token, "
+          "--vouched or --trust-on-first-use for all that have none"));
     }
   }
   return agents;
@@ -163,9 +165,11 @@ absl::StatusOr<Outcome> AddMany(const Online& online, const AddFlags& flags) {
     return absl::InvalidArgumentError(
         "--from names the agents and their EKs; leave UUID and --ek out");
   }
-  if (flags.token && flags.trust_on_first_use) {
+  if ((flags.token ? 1 : 0) + (flags.vouched ? 1 : 0) +
+          (flags.trust_on_first_use ? 1 : 0) >
+      1) {
     return absl::InvalidArgumentError(
-        "--token or --trust-on-first-use, not both");
+        "--token, --vouched or --trust-on-first-use: one of them, not both");
   }
   if (flags.settings.HasOwnPolicy()) {
     return absl::InvalidArgumentError(

@@ -114,6 +114,12 @@ TEST_CASE("add --from: a line without an EK, where that was said") {
   CHECK(bench.AddFrom(file, {"--trust-on-first-use"}).exit_code == 0);
   CHECK(bench.state().agents.size() == 2);
   CHECK(bench.state().add.trust_on_first_use());
+  bench.state().agents.clear();
+  CHECK(bench.AddFrom(file, {"--vouched"}).exit_code == 0);
+  CHECK(bench.state().add.vouched());
+  CHECK_FALSE(bench.state().add.trust_on_first_use());
+  CHECK_THAT(bench.AddFrom(file, {"--vouched", "--token"}),
+             IsRefused("not both"));
   // Of those that enrolled with a token, one is there.
   bench.state().agents.clear();
   bench.state().agents[Id(1)].set_agent_id(Id(1));
