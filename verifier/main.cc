@@ -221,6 +221,9 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   init->add_option("--role", flags.role, "admin or viewer")
       ->capture_default_str();
+  init->add_option("--service-user", flags.init.service_user,
+                   "Whom the verifier runs as, and its key is to belong to; "
+                   "the package's unit has cupel-verifier");
   CLI::App* issue =
       app.add_subcommand("operator", "Make a further operator's certificate");
   issue->add_option("NAME", flags.operator_name, "Its folder")->required();

@@ -38,7 +38,7 @@ struct AttesterOptions {
   // Between two quotes whatever a verifier asks for: it spares the chip.
   absl::Duration least_interval = absl::Milliseconds(50);
   // Of a ListChunk, in bytes; no more than kMaxChunkSize counts.
-  size_t chunk_size = size_t{256} << 10;
+  size_t chunk_size = kMaxChunkSize;
   // How many messages may be on their way before another piece of the list is
   // read: what bounds the memory.
   size_t max_unwritten_count = 2;

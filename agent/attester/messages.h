@@ -19,7 +19,7 @@ namespace cupel::agent {
 
 inline constexpr uint32_t kProtocolVersion = 1;
 inline constexpr size_t kMaxQuoteSize = size_t{16} << 10;
-inline constexpr size_t kMaxChunkSize = size_t{1} << 20;
+inline constexpr size_t kMaxChunkSize = size_t{64} << 10;
 
 // --- To the verifier.
 

@@ -86,9 +86,8 @@ const std::vector<Option<AgentConfig>>& AgentOptions() {
                  DurationIn(absl::ZeroDuration(), absl::Minutes(1)),
                  "The least time between two quotes: it spares the TPM."),
       MakeOption("chunk_size", &C::chunk_size,
-                 SizeIn(uint64_t{4} << 10, uint64_t{1} << 20),
-                 "The list is sent in pieces of this size. Larger ones cost "
-                 "memory."),
+                 SizeIn(uint64_t{4} << 10, uint64_t{64} << 10),
+                 "The list is sent in pieces of this size."),
 
       Section("Log", MakeOption("log_level", &C::log_level, Level(),
                                 "The least level that is logged: debug, info, "

@@ -42,7 +42,7 @@ struct AgentConfig {
   absl::Duration settle = absl::Milliseconds(100);
   absl::Duration settle_max = absl::Seconds(1);
   absl::Duration least_interval = absl::Milliseconds(100);
-  uint64_t chunk_size = uint64_t{256} << 10;
+  uint64_t chunk_size = uint64_t{64} << 10;
 
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

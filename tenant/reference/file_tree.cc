@@ -247,8 +247,11 @@ void Walker::Visit(const Level& level, const dirent& entry) {
     }
     type = static_cast<unsigned char>(IFTODT(info.st_mode));
   }
-  if (type == DT_DIR) VisitFolder(level, std::move(path), name);
-  if (type == DT_REG) VisitFile(level, std::move(path), name);
+  if (type == DT_DIR) {
+    VisitFolder(level, std::move(path), name);
+  } else if (type == DT_REG) {
+    VisitFile(level, std::move(path), name);
+  }
 }
 
 void Walker::VisitFolder(const Level& level, std::string path,
@@ -278,6 +281,7 @@ void Walker::VisitFolder(const Level& level, std::string path,
         KindOfFileSystem(static_cast<uint64_t>(system.f_type), &kind_name);
     if (kind == FileSystemKind::kRemote) {
       left_out_.push_back({std::move(path), kind_name});
+      return;
     }
     if (kind != FileSystemKind::kStored) return;
   }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -26,6 +27,7 @@
 #include "proto/cupel/v1/fleet.grpc.pb.h"
 #include "tests/integration/verifier_program.h"
 #include "tests/support/certificate_builder.h"
+#include "tests/support/dsse_signer.h"
 #include "tests/support/evidence_builder.h"
 #include "tests/support/fake_ek.h"
 #include "tests/support/status_matchers.h"
@@ -116,6 +118,16 @@ class NewMachine {
   agent::Enrollee enrollee_;
 };
 
+constexpr char kPolicy[] =
+    R"({"meta":{"version":1},"release":0,"digests":{"/bin/x":[")"
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    R"("]},"excludes":[],"keyrings":{},"ima":{"ignored_keyrings":[],)"
+    R"("log_hash_alg":"sha1"},"ima-buf":{},"verification-keys":""})";
+
+std::string SignedPolicy(const testing::Signer& signer) {
+  return testing::EnvelopeJson(signer.Envelope(kPolicy));
+}
+
 // One program, and a machine that it knows.
 struct Bench {
   Bench() {
@@ -169,6 +181,26 @@ struct Bench {
                 ->GetAgent(&context, request, &agent)
                 .ok());
     return agent;
+  }
+  grpc::Status Put(const std::string& name, const std::string& file) {
+    Context context;
+    v1::PutPolicyReply reply;
+    const auto stub = v1::Policies::NewStub(program.Fleet("operator"));
+    const auto writer = stub->Put(&context, &reply);
+    v1::PutPolicyRequest request;
+    request.set_name(name);
+    request.set_create(true);
+    request.set_size(file.size());
+    request.set_data(file);
+    writer->Write(request);
+    writer->WritesDone();
+    return writer->Finish();
+  }
+  // For policy_keys.
+  std::string KeyFile(const testing::Signer& signer) {
+    const std::string path = program.folder / "policy-key.pem";
+    REQUIRE_THAT(WriteFile(path, signer.Pem()), IsOk());
+    return path;
   }
   // A second PKI beside the first.
   std::string OtherPki() {
@@ -479,8 +511,8 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
          const auto agent = bench.Connect();
          REQUIRE(agent->SendQuote(bench.FirstChallenge(*agent)));
          v1::AgentMessage piece;
-         piece.mutable_chunk()->set_data(std::string(1 << 20, 'x'));
-         REQUIRE(agent->Send(piece));
+         piece.mutable_chunk()->set_data(std::string(64 << 10, 'x'));
+         for (int i = 0; i < 16; ++i) REQUIRE(agent->Send(piece));
          piece.mutable_chunk()->set_data("x");
          agent->Send(piece);
          bench.EndOf(*agent);
@@ -495,42 +527,102 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
          bench.EndOf(*agent);
          CHECK(agent->refusal() == "the list took too long");
        }},
-      // That lists share it is for the session's tests to show, and that events
-      // are forgotten is for the store's: it takes hours.
+      // Two lists of which either fits.
       {"max_list_memory",
        [](Bench& bench) {
          CHECK(bench.FailsWith({"max_list_size=2MiB", "max_list_memory=1MiB"},
                                "max_list_memory"));
+         bench.Add();
+         FakeMachine other({.key_index = 30});
+         {
+           const auto store = bench.program.OpenStore();
+           REQUIRE_THAT(
+               testing::EnrollMachine(*store, IdOf(1), other, "EK of another"),
+               IsOk());
+           REQUIRE_THAT(
+               store->AddAgent("default", IdOf(1), bench.settings, "", "test")
+                   .status(),
+               IsOk());
+         }
+         bench.program.Start(
+             {"max_list_size=1MiB", "max_list_memory=1MiB", "list_timeout=1s"});
+         const auto first = bench.Connect();
+         const auto second = std::make_unique<StreamAgent>(
+             bench.program.Attest(), other, IdOf(1));
+         v1::AgentMessage piece;
+         piece.mutable_chunk()->set_data(std::string(64 << 10, 'x'));
+         for (StreamAgent* agent : {first.get(), second.get()}) {
+           REQUIRE(agent->SendQuote(bench.FirstChallenge(*agent)));
+           for (int i = 0; i < 16; ++i) agent->Send(piece);
+         }
+         std::set<std::string> refusals;
+         for (StreamAgent* agent : {first.get(), second.get()}) {
+           bench.EndOf(*agent);
+           refusals.insert(agent->refusal());
+         }
+         CHECK(refusals ==
+               std::set<std::string>{
+                   "the list took too long",
+                   "the verifier has no room for so large a list now"});
        }},
       {"event_lifetime",
        [](Bench& bench) {
          CHECK(bench.FailsWith({"event_lifetime=1s"}, "event_lifetime"));
+         const auto add = [&bench](int number, absl::Duration age) {
+           const auto store =
+               SqlStore::Open(bench.program.store_path(),
+                              {.clock = [age] { return absl::Now() - age; }});
+           REQUIRE_THAT(store.status(), IsOk());
+           REQUIRE_THAT((*store)
+                            ->AddAgent("default", IdOf(number), bench.settings,
+                                       std::string(64, 'a'), "test")
+                            .status(),
+                        IsOk());
+         };
+         add(3, absl::Hours(3));
+         add(4, absl::Minutes(1));
+         bench.program.Start({"event_lifetime=2h"});
+         std::set<AgentId> agents = {IdOf(3), IdOf(4)};
+         for (int i = 0; agents.contains(IdOf(3)); ++i) {
+           REQUIRE(i < 600);
+           absl::SleepFor(absl::Milliseconds(100));
+           const auto events =
+               bench.program.OpenStore()->EventsAfter("default", 0, 1000);
+           REQUIRE_THAT(events.status(), IsOk());
+           agents.clear();
+           for (const AgentEvent& event : *events) agents.insert(event.id);
+         }
+         CHECK(agents == std::set<AgentId>{IdOf(4)});
        }},
       {"policy_keys",
        [](Bench& bench) {
          CHECK(bench.FailsWith({"policy_keys=/no/such/key"}, "policy_keys"));
+         const testing::Signer signer("P-256");
+         const testing::Signer other("P-256");
+         bench.program.Start({"policy_keys=" + bench.KeyFile(signer)});
+         CHECK(bench.Put("one", SignedPolicy(signer)).ok());
+         CHECK_FALSE(bench.Put("two", SignedPolicy(other)).ok());
+         CHECK(bench.Put("three", kPolicy).ok());
+         bench.program.Start();
+         CHECK_FALSE(bench.Put("four", SignedPolicy(signer)).ok());
        }},
       {"require_signed_policies",
        [](Bench& bench) {
          CHECK(bench.FailsWith({"require_signed_policies=true"},
                                "require_signed_policies without policy_keys"));
+         const testing::Signer signer("P-256");
+         bench.program.Start({"policy_keys=" + bench.KeyFile(signer),
+                              "require_signed_policies=true"});
+         CHECK(bench.Put("one", SignedPolicy(signer)).ok());
+         const grpc::Status refused = bench.Put("two", kPolicy);
+         CHECK(refused.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+         CHECK(absl::StrContains(refused.error_message(), "not signed"));
        }},
       {"max_policy_size",
        [](Bench& bench) {
          bench.program.Start({"max_policy_size=64KiB"});
-         Context context;
-         v1::PutPolicyReply reply;
-         const auto stub =
-             v1::Policies::NewStub(bench.program.Fleet("operator"));
-         const auto writer = stub->Put(&context, &reply);
-         v1::PutPolicyRequest request;
-         request.set_name("large");
-         request.set_create(true);
-         request.set_size(70'000);
-         request.set_data(std::string(70'000, '#'));
-         writer->Write(request);
-         writer->WritesDone();
-         const grpc::Status status = writer->Finish();
+         const grpc::Status status =
+             bench.Put("large", std::string(70'000, '#'));
          CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
          CHECK(absl::StrContains(status.error_message(), "max_policy_size"));
        }},

@@ -61,9 +61,8 @@ administer() {
   ek=$(cupel-agent identity | sed -n 's/^EK sha256: *//p') || fail "identity"
 
   # docs/operations.md.
-  cupel-verifier init --name localhost >/dev/null || fail "init"
-  chmod 0711 /etc/cupel/pki /etc/cupel/pki/client-ca
-  chown -R cupel-verifier: /etc/cupel/pki/server
+  cupel-verifier init --service-user cupel-verifier --name localhost \
+    >/dev/null || fail "init"
   cp /var/lib/swtpm-localca/swtpm-localca-rootca-cert.pem \
     /var/lib/swtpm-localca/issuercert.pem /etc/cupel/ek-roots/
   install -m 0644 /etc/cupel/pki/ca/certificate.pem /etc/cupel/ca.pem
@@ -112,8 +111,10 @@ administer() {
   systemctl kill --signal=KILL cupel-agent
   await 30 is_new cupel-agent "$before" || fail "the agent does not come back"
   await 30 state_is TRUSTED || fail "not TRUSTED after the agent's restart"
+  before=$(pid_of cupel-verifier)
   systemctl reload cupel-verifier || fail "reload"
   await 30 state_is TRUSTED || fail "not TRUSTED after a reload"
+  [[ $(pid_of cupel-verifier) -eq $before ]] || fail "a reload ends the verifier"
 
   # What it is all for.
   printf '#!/bin/true\n' >/run/evil_script

@@ -103,7 +103,7 @@ class HostileStream {
   bool SendHello();
   bool SendQuote(const agent::ChallengeMessage& challenge);
   // The list from where it was asked for, in chunks of this size.
-  bool SendList(size_t chunk_size = size_t{1} << 20);
+  bool SendList(size_t chunk_size = size_t{64} << 10);
   bool SendChunk(std::vector<uint8_t> data, bool last);
   bool Send(const v1::AgentMessage& message);
   void HalfClose() { stream_->WritesDone(); }

@@ -1,6 +1,7 @@
 #include "verifier/pki/pki.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ constexpr char kClientCaFolder[] = "client-ca";
 constexpr char kServerFolder[] = "server";
 constexpr char kOperatorFolder[] = "operator";
 constexpr mode_t kFolderMode = 0700;
+constexpr mode_t kPassableMode = 0711;
 constexpr mode_t kKeyMode = 0600;
 constexpr mode_t kCertificateMode = 0644;
 constexpr size_t kMaxFileSize = size_t{1} << 20;
@@ -72,6 +74,19 @@ std::optional<Owner> OwnerOf(const std::string& path) {
   struct stat info = {};
   if (stat(path.c_str(), &info) != 0) return std::nullopt;
   return Owner{info.st_uid, info.st_gid};
+}
+
+absl::StatusOr<Owner> OwnerNamed(const std::string& user) {
+  errno = 0;
+  const passwd* const entry = getpwnam(user.c_str());
+  if (entry == nullptr) {
+    const int error = errno;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "there is no user ", Quoted(user, 80), " here",
+        error == 0 ? "; systemd-sysusers makes those of the services"
+                   : absl::StrCat(": ", std::strerror(error))));
+  }
+  return Owner{entry->pw_uid, entry->pw_gid};
 }
 
 absl::Status SyncFolder(const std::string& path) {
@@ -180,9 +195,16 @@ absl::Status WritePair(const std::string& path, const KeyPair& pair,
 }
 
 absl::Status MakePair(const std::string& path, const KeyPair& pair,
-                      const X509* ca) {
+                      const X509* ca,
+                      const std::optional<Owner>& owner = std::nullopt) {
   if (mkdir(path.c_str(), kFolderMode) != 0) return ErrnoStatus(errno, path);
-  return WritePair(path, pair, ca, std::nullopt);
+  return WritePair(path, pair, ca, owner);
+}
+
+// Whatever the umask.
+absl::Status MakePassable(const std::string& path) {
+  if (chmod(path.c_str(), kPassableMode) != 0) return ErrnoStatus(errno, path);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<crypto::Owned<X509>> ReadCertificate(const std::string& path) {
@@ -319,6 +341,10 @@ absl::Status InitPki(const InitOptions& options, absl::Time now) {
         "that agents and operators use");
   }
   CUPEL_RETURN_IF_ERROR(ValidateTenantName(options.tenant));
+  std::optional<Owner> service;
+  if (!options.service_user.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(service, OwnerNamed(options.service_user));
+  }
   std::error_code error;
   const std::string dir =
       (fs::absolute(options.dir, error) / "").parent_path().string();
@@ -352,9 +378,14 @@ absl::Status InitPki(const InitOptions& options, absl::Time now) {
   CUPEL_ASSIGN_OR_RETURN(NewFolder folder, NewFolder::Create(dir));
   CUPEL_RETURN_IF_ERROR(MakePair(folder / kCaFolder, ca, nullptr));
   CUPEL_RETURN_IF_ERROR(MakePair(folder / kClientCaFolder, client_ca, nullptr));
-  CUPEL_RETURN_IF_ERROR(MakePair(folder / kServerFolder, server, nullptr));
+  CUPEL_RETURN_IF_ERROR(
+      MakePair(folder / kServerFolder, server, nullptr, service));
   CUPEL_RETURN_IF_ERROR(
       MakePair(folder / kOperatorFolder, client, ca.certificate.get()));
+  if (service) {
+    CUPEL_RETURN_IF_ERROR(MakePassable(folder / kClientCaFolder));
+    CUPEL_RETURN_IF_ERROR(MakePassable(folder / "."));
+  }
   return folder.MoveTo(dir);
 }
 

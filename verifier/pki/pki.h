@@ -9,7 +9,8 @@
 //                                           all that an operator needs
 //   DIR/NAME/...                            further operators
 //
-// Folders have the mode 0700, keys 0600, certificates 0644. Each pair stands in
+// Folders have the mode 0700 (but see service_user), keys 0600, certificates
+// 0644. Each pair stands in
 // a folder of its own, which is replaced as a whole: nobody ever finds a
 // certificate beside another one's key, whenever the power goes.
 #ifndef CUPEL_VERIFIER_PKI_PKI_H_
@@ -38,6 +39,10 @@ struct InitOptions {
   std::vector<std::string> addresses = {};
   std::string tenant = "default";
   OperatorRole role = OperatorRole::kAdmin;
+  // Whom the verifier runs as: the folder `server` is then theirs, and `dir`
+  // and `client-ca` have the mode 0711, so that the certificate of the
+  // operators' CA can be read, and no key. Empty: all belongs to the caller.
+  std::string service_user = {};
   Lifetimes lifetimes = {};
 };
 
@@ -46,7 +51,9 @@ struct InitOptions {
 //
 // kAlreadyExists, with the cure, if there is anything in that folder: nothing
 // is ever overwritten. kInvalidArgument for names that are not well-formed or
-// none at all. kPermissionDenied, kUnavailable where the disk says so.
+// none at all, and for a user whom this system doesn't know. kPermissionDenied
+// where the caller may not give files away; that, kUnavailable where the disk
+// says so.
 absl::Status InitPki(const InitOptions& options, absl::Time now);
 
 // Makes the operator DIR/`name`. Errors as InitPki; kNotFound if there is no

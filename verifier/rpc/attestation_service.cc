@@ -28,6 +28,7 @@ constexpr absl::Duration kEndTimeout = absl::Seconds(5);
 std::vector<std::vector<uint8_t>> ToBytes(
     const std::vector<crypto::Digest>& digests) {
   std::vector<std::vector<uint8_t>> bytes;
+  bytes.reserve(digests.size());
   for (const crypto::Digest& digest : digests) {
     bytes.push_back(ToVector(digest.bytes()));
   }

@@ -50,8 +50,9 @@ namespace cupel::verifier {
 namespace {
 
 constexpr size_t kMaxPemSize = size_t{1} << 20;
-// A chunk of the list with what is around it.
-constexpr int kMaxAttestMessage = (1 << 20) + (64 << 10);
+// A chunk of the list with what is around it, or an enrolment's certificates.
+// gRPC has one limit for proven streams and others: so it is a small one.
+constexpr int kMaxAttestMessage = (64 << 10) + (64 << 10);
 constexpr int kMaxFleetMessage = 4 << 20;
 constexpr int kMaxMetadataSize = 16 << 10;
 // An agent has one stream and an enrolment or two.

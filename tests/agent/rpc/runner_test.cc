@@ -152,7 +152,7 @@ TEST_CASE("Runner: a round over TLS, past any HTTP proxy") {
     Drain(stream);
   });
   Agent agent({verifier.address()}, ca.pem());
-  agent.options.attester.chunk_size = 100'000;
+  agent.options.attester.chunk_size = 50'000;
   agent.Start();
   auto future = done.get_future();
   REQUIRE(future.wait_for(kPatience) == std::future_status::ready);

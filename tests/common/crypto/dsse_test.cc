@@ -10,7 +10,7 @@
 #include "absl/strings/str_replace.h"
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
-#include "tests/common/crypto/dsse_signer.h"
+#include "tests/support/dsse_signer.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::crypto {

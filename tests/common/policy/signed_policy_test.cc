@@ -8,7 +8,7 @@
 #include "common/policy/policy_file.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
-#include "tests/common/crypto/dsse_signer.h"
+#include "tests/support/dsse_signer.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::policy {

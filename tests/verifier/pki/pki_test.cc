@@ -1,6 +1,8 @@
 #include "verifier/pki/pki.h"
 
+#include <pwd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -41,6 +43,12 @@ mode_t ModeOf(const std::string& path) {
   struct stat info = {};
   REQUIRE(stat(path.c_str(), &info) == 0);
   return info.st_mode & 07777;
+}
+
+uid_t OwnerOf(const std::string& path) {
+  struct stat info = {};
+  REQUIRE(stat(path.c_str(), &info) == 0);
+  return info.st_uid;
 }
 
 // A PKI in a folder of the test's own.
@@ -170,6 +178,46 @@ TEST_CASE("Folders are 0700, keys 0600, certificates 0644") {
     }
     CHECK(files == 9);
   }
+}
+
+TEST_CASE(
+    "What the verifier needs belongs to its user, and no more than that") {
+  const bool is_root = geteuid() == 0;
+  const passwd* const user = is_root ? getpwnam("nobody") : getpwuid(geteuid());
+  REQUIRE(user != nullptr);
+  const PkiTest made_before;
+  InitOptions options = made_before.options();
+  const testing::TemporaryFolder folder;
+  options.dir = folder / "pki";
+  options.service_user = user->pw_name;
+  const mode_t before = umask(077);
+  REQUIRE_THAT(InitPki(options, absl::Now()), IsOk());
+  umask(before);
+
+  for (const auto& entry : fs::recursive_directory_iterator(options.dir)) {
+    const std::string path = entry.path().string();
+    CAPTURE(path);
+    const std::string name = path.substr(options.dir.size() + 1);
+    const bool is_servers = absl::StartsWith(name, "server");
+    CHECK(OwnerOf(path) == (is_servers ? user->pw_uid : geteuid()));
+    if (entry.is_directory()) {
+      CHECK(ModeOf(path) == (name == "client-ca" ? 0711 : 0700));
+    } else {
+      CHECK(ModeOf(path) == (absl::EndsWith(path, "key.pem") ? 0600 : 0644));
+    }
+  }
+  CHECK(ModeOf(options.dir) == 0711);
+  CHECK(OwnerOf(options.dir) == geteuid());
+
+  REQUIRE_THAT(StatusOf(RenewPki(options.dir, absl::Now())), IsOk());
+  CHECK(OwnerOf(options.dir + "/server") == user->pw_uid);
+  CHECK(OwnerOf(options.dir + "/server/key.pem") == user->pw_uid);
+
+  options.dir = folder / "other";
+  options.service_user = "no-such-user-here";
+  CHECK_THAT(InitPki(options, absl::Now()),
+             StatusIs(StatusCode::kInvalidArgument, "no-such-user-here"));
+  CHECK_FALSE(fs::exists(options.dir));
 }
 
 TEST_CASE("init never overwrites and leaves nothing behind") {

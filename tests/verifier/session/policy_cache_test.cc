@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "catch2/catch.hpp"
-#include "tests/common/crypto/dsse_signer.h"
+#include "tests/support/dsse_signer.h"
 #include "tests/support/status_matchers.h"
 #include "tests/verifier/session/session_rig.h"
 

@@ -255,7 +255,7 @@ TEST_CASE("A15: sizes and times are bounded") {
     stream.session->OnQuote(std::move(quote), rig.verifier.now);
     rig.CheckRefused();
   }
-  SECTION("a piece over 1 MiB") {
+  SECTION("a piece over 64 KiB") {
     stream.Prove();
     stream.session->OnChunk(
         {.data = std::vector<uint8_t>(kMaxChunkSize + 1), .last = false},

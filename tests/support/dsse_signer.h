@@ -1,6 +1,6 @@
 // A signer of DSSE envelopes with a real key, for tests.
-#ifndef CUPEL_TESTS_COMMON_CRYPTO_DSSE_SIGNER_H_
-#define CUPEL_TESTS_COMMON_CRYPTO_DSSE_SIGNER_H_
+#ifndef CUPEL_TESTS_SUPPORT_DSSE_SIGNER_H_
+#define CUPEL_TESTS_SUPPORT_DSSE_SIGNER_H_
 
 #include <openssl/pem.h>
 
@@ -27,12 +27,15 @@ class Signer {
   explicit Signer(const char* curve) : key_(EVP_EC_gen(curve)) {
     REQUIRE(key_ != nullptr);
   }
-  crypto::PublicKey Public() const {
+  std::string Pem() const {
     const crypto::Owned<BIO> out(BIO_new(BIO_s_mem()));
     REQUIRE(PEM_write_bio_PUBKEY(out.get(), key_.get()) == 1);
     char* text = nullptr;
     const long size = BIO_get_mem_data(out.get(), &text);
-    auto key = crypto::PublicKey::FromPem({text, static_cast<size_t>(size)});
+    return {text, static_cast<size_t>(size)};
+  }
+  crypto::PublicKey Public() const {
+    auto key = crypto::PublicKey::FromPem(Pem());
     REQUIRE_THAT(key.status(), IsOk());
     return *std::move(key);
   }
@@ -81,4 +84,4 @@ inline std::string EnvelopeJson(const crypto::DsseEnvelope& envelope) {
 
 }  // namespace cupel::testing
 
-#endif  // CUPEL_TESTS_COMMON_CRYPTO_DSSE_SIGNER_H_
+#endif  // CUPEL_TESTS_SUPPORT_DSSE_SIGNER_H_
