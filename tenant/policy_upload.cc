@@ -1,6 +1,9 @@
 #include "tenant/policy_upload.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -14,12 +17,39 @@
 #include "tenant/console.h"
 
 namespace cupel::tenant {
+namespace {
+
+// The upload that is one file: JSON as it is, signature and all. Read once, so
+// that what is checked is what is sent, and a pipe will do.
+absl::StatusOr<std::string> LoadOne(const std::string& path,
+                                    const std::string& key) {
+  CUPEL_ASSIGN_OR_RETURN(const auto bytes,
+                         ReadFile(path, policy::kMaxPolicyFileSize));
+  CUPEL_ASSIGN_OR_RETURN(auto policy, ParsePolicy(bytes, path, key));
+  const NamedPolicy named = {
+      InputName(path),
+      std::make_shared<const policy::RuntimePolicy>(std::move(policy))};
+  CUPEL_RETURN_IF_ERROR(Compile({named}).status());
+  if (absl::StartsWith(absl::StripLeadingAsciiWhitespace(AsText(bytes)), "{")) {
+    return std::string(AsText(bytes));
+  }
+  return policy::WritePolicyJson(*named.policy);
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> LoadUpload(const PolicyFlags& flags) {
   const std::vector<std::string> paths = flags.Paths();
   if (std::ranges::find(paths, "-") != paths.end()) {
     return absl::InvalidArgumentError(
         "a policy for the verifier comes from a file, not from standard input");
+  }
+  const size_t files = paths.size() - (flags.key.empty() ? 0 : 1);
+  if (files == 1 && flags.policies.size() == 1) {
+    return LoadOne(flags.policies.front(), flags.key);
+  }
+  if (paths.size() == 1 && !flags.allowlist.empty()) {
+    return LoadOne(flags.allowlist, flags.key);
   }
   CUPEL_ASSIGN_OR_RETURN(const auto policies, LoadPolicies(flags));
   if (policies.size() != 1) {
@@ -29,18 +59,6 @@ absl::StatusOr<std::string> LoadUpload(const PolicyFlags& flags) {
   }
   // What it is judged with has to compile here already.
   CUPEL_RETURN_IF_ERROR(Compile(policies).status());
-  const size_t lists = paths.size() - (flags.key.empty() ? 0 : 1);
-  if (lists == 1 && flags.excludes.empty() && flags.deny.empty()) {
-    CUPEL_ASSIGN_OR_RETURN(
-        const auto bytes,
-        ReadFile(
-            flags.policies.empty() ? flags.allowlist : flags.policies.front(),
-            policy::kMaxPolicyFileSize));
-    if (absl::StartsWith(absl::StripLeadingAsciiWhitespace(AsText(bytes)),
-                         "{")) {
-      return std::string(AsText(bytes));
-    }
-  }
   return policy::WritePolicyJson(*policies.front().policy);
 }
 

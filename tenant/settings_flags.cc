@@ -14,6 +14,7 @@
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
+#include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 
 namespace cupel::tenant {
@@ -39,16 +40,15 @@ absl::StatusOr<std::string> BootRule(const std::string& text) {
     return text;
   }
   // A mistyped word should not be told as a missing file alone.
-  const auto policy = LoadTpmPolicy(text);
-  if (!policy.ok()) {
-    return absl::Status(policy.status().code(),
-                        absl::StrCat("--boot takes any, pinned or a tpm_policy "
-                                     "as a JSON file: ",
-                                     policy.status().message()));
-  }
-  CUPEL_ASSIGN_OR_RETURN(const auto bytes,
-                         ReadFile(text, policy::kMaxTpmPolicySize));
-  return std::string(AsText(bytes));
+  constexpr char kTakes[] =
+      "--boot takes any, pinned or a tpm_policy as a JSON file";
+  // Read once: it may be a pipe.
+  const auto bytes = ReadFile(text, policy::kMaxTpmPolicySize);
+  if (!bytes.ok()) return WithContext(bytes.status(), kTakes);
+  const auto policy = policy::ParseTpmPolicy(
+      AsText(*bytes), text == "-" ? "standard input" : text);
+  if (!policy.ok()) return WithContext(policy.status(), kTakes);
+  return std::string(AsText(*bytes));
 }
 
 }  // namespace

@@ -62,18 +62,14 @@ std::string Names(const std::vector<HashAlgorithm>& banks) {
   });
 }
 
-// What a verifier asks for.
-std::optional<HashAlgorithm> Strongest(
+// What a verifier asks for, unless told otherwise.
+std::optional<HashAlgorithm> QuotedBank(
     const std::vector<HashAlgorithm>& banks) {
-  std::optional<HashAlgorithm> strongest;
-  for (const HashAlgorithm bank : banks) {
-    if (!crypto::IsReplayBank(bank)) continue;
-    if (!strongest.has_value() ||
-        crypto::DigestSize(bank) > crypto::DigestSize(*strongest)) {
-      strongest = bank;
-    }
-  }
-  return strongest;
+  const auto better = crypto::PreferredBank(
+      banks, [](HashAlgorithm bank) { return bank != HashAlgorithm::kSha1; });
+  return better.has_value()
+             ? better
+             : crypto::PreferredBank(banks, [](HashAlgorithm) { return true; });
 }
 
 // True if the firmware has extended one of PCR 0 to 7.
@@ -214,31 +210,31 @@ void CheckBanks(const Machine& machine, Observations& found) {
     found.CouldNotCheck(std::string(banks.status().message()), "see tpm.state");
     return;
   }
-  const auto strongest = Strongest(*banks);
-  if (!strongest.has_value()) {
+  const auto quoted = QuotedBank(*banks);
+  if (!quoted.has_value()) {
     found.Fail("no bank that a list can be replayed in has PCRs", kAllocate);
     return;
   }
-  if (*strongest == HashAlgorithm::kSha1) {
+  if (*quoted == HashAlgorithm::kSha1) {
     found.Fail("SHA-1 alone has PCRs, which no verifier accepts unasked",
                kAllocate);
     return;
   }
-  const auto extended = IsExtended(**machine.tpm, *strongest);
+  const auto extended = IsExtended(**machine.tpm, *quoted);
   if (!extended.ok()) {
     found.CouldNotCheck(std::string(extended.status().message()),
                         "see tpm.state");
   } else if (!*extended) {
     found.Fail(
         absl::StrCat("the firmware has extended none of PCR 0 to 7 in ",
-                     crypto::HashAlgorithmName(*strongest),
+                     crypto::HashAlgorithmName(*quoted),
                      ", the bank that is quoted"),
         "boot by UEFI with measured boot on, or take the bank's PCRs away with "
         "tpm2_pcrallocate; for an emulator without firmware, `cupel-tenant add "
         "--lab`");
   } else {
     found.Ok(absl::StrCat(Names(*banks), " have PCRs; quoted is ",
-                          crypto::HashAlgorithmName(*strongest)));
+                          crypto::HashAlgorithmName(*quoted)));
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "absl/functional/function_ref.h"
 #include "common/crypto/digest.h"
@@ -33,6 +34,15 @@ constexpr bool IsReplayBank(HashAlgorithm algorithm) {
       return false;
   }
 }
+
+// Of those of `banks` that `is_wanted` and in which a list can be replayed, the
+// one with the smallest digest: SHA-256, unless SHA-1 is wanted. Larger ones
+// are no better: a kernel that has SHA-384 or SHA-512 only as a module fills
+// those banks with padded SHA-1 digests, which nobody sees from outside.
+// nullopt where there is none.
+std::optional<HashAlgorithm> PreferredBank(
+    std::span<const HashAlgorithm> banks,
+    absl::FunctionRef<bool(HashAlgorithm)> is_wanted);
 
 // The value of a PCR in the bank of an algorithm; nullopt if it is not known.
 using PcrLookup =

@@ -145,7 +145,7 @@ absl::StatusOr<Outcome> Send(Fleet& fleet, std::span<const NewAgent> agents,
       const auto agent = known.find(agents[index].id);
       const bool same = agent != known.end() &&
                         agent->second.state != AgentState::kEnrolled &&
-                        (agents[index].trust_on_first_use ||
+                        (agents[index].ek_sha256.empty() ||
                          agent->second.ek_sha256 == agents[index].ek_sha256);
       if (same) {
         ++outcome.present_count;

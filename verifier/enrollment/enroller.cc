@@ -105,7 +105,7 @@ absl::StatusOr<tpm::PublicArea> CheckEk(const tpm::BeginEnrollment& request,
                                         absl::Time now) {
   if (request.ek_certificates.empty()) {
     return absl::InvalidArgumentError(
-        "the agent sent no EK certificate; see \"ek_certificate\" in its "
+        "the agent sent no EK certificate; see \"ek_certificate_file\" in its "
         "configuration");
   }
   CUPEL_ASSIGN_OR_RETURN(const Certificate certificate,

@@ -273,9 +273,10 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
   for (const std::string& bank : message.padded_sha1_banks()) {
     const std::optional<crypto::HashAlgorithm> algorithm =
         crypto::HashAlgorithmFromName(bank);
-    if (!algorithm.has_value() || !crypto::CanHash(*algorithm)) {
+    if (!algorithm.has_value() || !crypto::IsReplayBank(*algorithm) ||
+        *algorithm == crypto::HashAlgorithm::kSha1) {
       return absl::InvalidArgumentError(
-          absl::StrCat("padded_sha1_banks: no bank \"",
+          absl::StrCat("padded_sha1_banks: sha256, sha384 or sha512, not \"",
                        EscapeForDisplay(bank.substr(0, 64)), "\""));
     }
     settings.padded_sha1_banks.push_back(bank);

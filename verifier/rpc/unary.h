@@ -29,8 +29,9 @@ grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context,
     // Whatever it throws, the peer gets an answer.
     const auto status = NoThrow<absl::Status>([&] {
       absl::StatusOr<Reply> result = function();
-      if (result.ok()) *reply = *std::move(result);
-      return result.status();
+      if (!result.ok()) return result.status();
+      *reply = *std::move(result);
+      return absl::OkStatus();
     });
     reactor->Finish(ToGrpc(status, call, log));
   });

@@ -36,24 +36,13 @@ std::vector<HashAlgorithm> ProvenBanks(const appraisal::Progress& progress) {
   return banks;
 }
 
-// Of those of `banks` that are as weak as SHA-1, or of the others, the one with
-// the smallest digest: SHA-256 where it is there. A kernel that has SHA-384 or
-// SHA-512 only as a module fills those with padded SHA-1 digests, which nobody
-// sees from outside.
+// Of those of `banks` that are as weak as SHA-1, or of the others.
 std::optional<HashAlgorithm> BestOf(const std::vector<HashAlgorithm>& banks,
                                     bool weak,
                                     const appraisal::Reference& reference) {
-  std::optional<HashAlgorithm> best;
-  for (const HashAlgorithm bank : banks) {
-    if (!crypto::IsReplayBank(bank) || IsWeak(bank, reference) != weak) {
-      continue;
-    }
-    if (!best.has_value() ||
-        crypto::DigestSize(bank) < crypto::DigestSize(*best)) {
-      best = bank;
-    }
-  }
-  return best;
+  return crypto::PreferredBank(banks, [&](HashAlgorithm bank) {
+    return IsWeak(bank, reference) == weak;
+  });
 }
 
 HashAlgorithm MainBank(const std::vector<HashAlgorithm>& proven,

@@ -108,6 +108,15 @@ TEST_CASE("a bank that is worth a quote has PCRs, and the firmware uses it") {
     CHECK(Says(rig.Check("tpm.banks"), Outcome::kFailure, "no bank"));
     CHECK(Says(rig.Check("tpm.replay"), Outcome::kUndecided, "sm3: could not"));
   }
+  SECTION("a larger one that the firmware does not extend is not asked for") {
+    tpm::PcrValues values = rig.tpm().values;
+    for (uint32_t pcr = 0; pcr < 24; ++pcr) {
+      REQUIRE(values.Set(pcr, crypto::Digest(HashAlgorithm::kSha384)).ok());
+    }
+    rig.tpm().values = values;
+    rig.tpm().banks.push_back(HashAlgorithm::kSha384);
+    CHECK(Says(rig.Check("tpm.banks"), Outcome::kOk, "quoted is sha256"));
+  }
   SECTION("the firmware does not extend it") {
     tpm::PcrValues values;
     rig.tpm().values.ForEach([&](uint32_t pcr, const crypto::Digest& value) {

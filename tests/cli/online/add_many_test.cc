@@ -120,6 +120,10 @@ TEST_CASE("add --from: a line without an EK, where that was said") {
   CHECK_FALSE(bench.state().add.trust_on_first_use());
   CHECK_THAT(bench.AddFrom(file, {"--vouched", "--token"}),
              IsRefused("not both"));
+  // Again, once the first of them has enrolled.
+  bench.state().agents[Id(1)].set_ek_sha256(Ek(1));
+  bench.state().agents[Id(1)].set_state(v1::STATE_PENDING);
+  CHECK(bench.AddFrom(file, {"--vouched"}).exit_code == 0);
   // Of those that enrolled with a token, one is there.
   bench.state().agents.clear();
   bench.state().agents[Id(1)].set_agent_id(Id(1));

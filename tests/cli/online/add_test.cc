@@ -107,6 +107,12 @@ TEST_CASE("add: the boot rule may be a file") {
   CHECK(bench.state().add.settings().boot() == rule);
   add.back() = "{\"99\": []}";
   CHECK_THAT(bench.Run(add), IsRefused("--boot"));
+  // Or what a pipe brings, which can be read once.
+  bench.state().agents.clear();
+  const Pipe pipe(bench.Path("pipe"), rule);
+  add.back() = pipe.path();
+  CHECK(bench.Run(add).exit_code == 0);
+  CHECK(bench.state().add.settings().boot() == rule);
 }
 
 TEST_CASE("add: without a fingerprint or a terminal it is refused") {

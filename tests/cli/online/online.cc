@@ -1,6 +1,12 @@
 #include "tests/cli/online/online.h"
 
+#include <sys/stat.h>
+
+#include <fstream>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "catch2/catch.hpp"
 
 namespace cupel::testing {
 
@@ -53,6 +59,13 @@ v1::Agent& OnlineBench::AddFailed(const std::string& id,
   finding->set_entry_index(17);
   finding->set_authenticated(true);
   return agent;
+}
+
+Pipe::Pipe(std::string path, std::string content) : path_(std::move(path)) {
+  REQUIRE(mkfifo(path_.c_str(), 0600) == 0);
+  writer_ = std::jthread([path = path_, content = std::move(content)] {
+    std::ofstream(path, std::ios::binary) << content;
+  });
 }
 
 }  // namespace cupel::testing

@@ -3,6 +3,7 @@
 #define CUPEL_TESTS_CLI_ONLINE_ONLINE_H_
 
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/cli/cli.h"
@@ -45,6 +46,18 @@ class OnlineBench {
   TestOperator operator_;
   FakeFleet fleet_;
   TemporaryFolder folder_;
+};
+
+// A file that can be read once, as `<(command)` is.
+class Pipe {
+ public:
+  // `path` must be missing. Whoever reads it gets `content`.
+  Pipe(std::string path, std::string content);
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  std::jthread writer_;
 };
 
 }  // namespace cupel::testing

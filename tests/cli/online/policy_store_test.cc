@@ -46,6 +46,14 @@ TEST_CASE("policy add: text lists become JSON, in pieces") {
   CHECK(json["excludes"].size() == 1);
 }
 
+TEST_CASE("policy add: a pipe is read once, and sent as it was") {
+  OnlineBench bench;
+  const std::string file = Slurp(PolicyFile());
+  const Pipe pipe(bench.Path("pipe"), file);
+  CHECK(bench.Run({"policy", "add", "base", pipe.path()}).exit_code == 0);
+  CHECK(bench.state().policies["base"] == file);
+}
+
 TEST_CASE("policy update: only what there is") {
   OnlineBench bench;
   CHECK_THAT(bench.Run({"policy", "update", "base", PolicyFile()}),

@@ -184,6 +184,27 @@ TEST_CASE("A boot is approved that the operator has looked at") {
   }
 }
 
+TEST_CASE("A bank that a kernel fills with padded SHA-1 is one of three") {
+  Rig rig;
+  REQUIRE_THAT(rig.Enroll(Id()), IsOk());
+  v1::AddAgentRequest request;
+  request.set_agent_id(Id());
+  request.set_trust_on_first_use(true);
+  request.mutable_settings()->set_boot("any");
+  for (const char* bank : {"sha1", "sm3", "sha3-256", "md5", "none", ""}) {
+    CAPTURE(bank);
+    request.mutable_settings()->clear_padded_sha1_banks();
+    request.mutable_settings()->add_padded_sha1_banks(bank);
+    CHECK_THAT(rig.commands.Add(rig.admin, request).status(),
+               StatusIs(kInvalidArgument, "padded_sha1_banks"));
+  }
+  request.mutable_settings()->clear_padded_sha1_banks();
+  for (const char* bank : {"sha256", "sha384", "sha512"}) {
+    request.mutable_settings()->add_padded_sha1_banks(bank);
+  }
+  CHECK_THAT(rig.commands.Add(rig.admin, request).status(), IsOk());
+}
+
 TEST_CASE("A list has an agent's first finding, and how many there are") {
   Rig rig;
   rig.Add();
