@@ -89,6 +89,7 @@ Json ToJson(const AgentSettings& settings) {
     json["interval_seconds"] = absl::ToDoubleSeconds(*settings.interval);
   }
   if (!settings.bank.empty()) json["bank"] = EscapeForJson(settings.bank);
+  if (!settings.list_pcrs.empty()) json["list_pcrs"] = settings.list_pcrs;
   if (!settings.on_gap.empty()) {
     json["on_gap"] = EscapeForJson(settings.on_gap);
   }
@@ -232,6 +233,7 @@ Json ToJson(const ReportedFinding& finding) {
   text("found", finding.found);
   json["detail"] = EscapeForJson(finding.detail);
   json["authenticated"] = finding.authenticated;
+  text("accept_as", finding.accept_as);
   return json;
 }
 

@@ -44,6 +44,8 @@ struct ReportedFinding {
   std::string found;
   std::string detail;
   bool authenticated = false;
+  // For Reactivation::accept; empty where it can't be accepted.
+  std::string accept_as;
 };
 
 // How an agent is judged.
@@ -58,6 +60,7 @@ struct AgentSettings {
   std::optional<absl::Duration> interval;  // nullopt: the verifier's
   std::string bank;                        // empty: the verifier's choice
   std::string on_gap;                      // "event", "failure", empty: event
+  std::vector<uint32_t> list_pcrs;         // 11 to 15, beside PCR 10
 };
 
 // A finding that an operator has accepted; raw bytes, as above.
@@ -138,7 +141,7 @@ struct FleetEvent {
 
 struct Reactivation {
   AgentId id;
-  std::vector<std::string> accept;  // "ID" or "ID:PATH"
+  std::vector<std::string> accept;  // ReportedFinding::accept_as
   std::string reason;
   bool reset_counters = false;
   std::string boot_composite = {};  // that is approved, hex; empty: none

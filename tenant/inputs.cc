@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "CLI/Validators.hpp"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -369,6 +370,18 @@ absl::StatusOr<std::vector<HashAlgorithm>> PaddedBanks(
     banks.push_back(*bank);
   }
   return banks;
+}
+
+void RegisterListPcrs(CLI::App& command, std::vector<uint32_t>& pcrs) {
+  command
+      .add_option("--list-pcr", pcrs,
+                  "A PCR that the machine's IMA policy extends beside PCR 10 "
+                  "(pcr= in its rules), 11 to 15: its value has to be what the "
+                  "list gives it. May be given several times; 10 alone takes "
+                  "back what was given before")
+      ->allow_extra_args(false)
+      ->check(CLI::Range(10, 15))
+      ->type_name("PCR");
 }
 
 }  // namespace cupel::tenant

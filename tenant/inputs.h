@@ -117,6 +117,9 @@ void RegisterPadSha1(CLI::App& command, std::vector<std::string>& banks);
 absl::StatusOr<std::vector<crypto::HashAlgorithm>> PaddedBanks(
     const std::vector<std::string>& names);
 
+// --list-pcr, which may be given several times: 11 to 15; 10 adds nothing.
+void RegisterListPcrs(CLI::App& command, std::vector<uint32_t>& pcrs);
+
 }  // namespace cupel::tenant
 
 #endif  // CUPEL_TENANT_INPUTS_H_

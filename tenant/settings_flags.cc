@@ -10,6 +10,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "common/ima/entry.h"
 #include "common/policy/tpm_policy.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
@@ -143,6 +144,8 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
          "What a boot means before which the machine was unseen: event, or "
          "failure until it is accepted. Otherwise event",
          "WHAT");
+  RegisterListPcrs(command, list_pcrs);
+  command.get_option("--list-pcr")->group(kGroup);
   option("--interval", interval,
          "How long an answer to a challenge may take: 10s; otherwise as the "
          "verifier is configured",
@@ -204,6 +207,11 @@ absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
   };
   text("bank", bank, settings.bank);
   text("on_gap", on_gap, settings.on_gap);
+  if (!list_pcrs.empty()) {
+    settings.list_pcrs = list_pcrs;
+    std::erase(settings.list_pcrs, ima::kImaPcr);
+    changed.emplace_back("list_pcrs");
+  }
   if (!interval.empty()) {
     absl::Duration duration;
     if (!absl::ParseDuration(interval, &duration) ||

@@ -39,6 +39,7 @@ struct SettingsFlags {
   std::string interval;
   std::string bank;
   std::string on_gap;
+  std::vector<uint32_t> list_pcrs;
 
   // `label_option`: what sets labels, "-l,--label" for instance.
   void Register(CLI::App& command, const char* label_option);

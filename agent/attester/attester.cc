@@ -14,6 +14,8 @@
 namespace cupel::agent {
 namespace {
 
+// Those in a row that the verifier may not have heard of the end of.
+constexpr size_t kMaxPreviousStreams = 8;
 // The verifier takes the nonce before the present one for 2 s; what is left is
 // for the way there.
 constexpr absl::Duration kPreviousNonceLife = absl::Milliseconds(1500);
@@ -54,7 +56,8 @@ void Attester::OnConnected(absl::Time now) {
                      .entry_count = entry_count_,
                      .banks = options_.banks,
                      .list_pcrs = options_.list_pcrs,
-                     .big_endian = options_.big_endian};
+                     .big_endian = options_.big_endian,
+                     .previous_streams = {streams_.begin(), streams_.end()}};
   outbox_.emplace_back(AgentMessage(std::move(hello)));
 }
 
@@ -62,6 +65,7 @@ void Attester::OnDisconnected() {
   connected_ = false;
   outbox_.clear();
   certificate_.reset();
+  challenged_ = false;
   armed_.reset();
   phase_ = Phase::kIdle;
   quote_sent_ = false;
@@ -122,6 +126,11 @@ void Attester::Handle(absl::Time now, ChallengeMessage challenge) {
   if (challenge.selection.IsEmpty()) {
     return Close(
         absl::InvalidArgumentError("the challenge asks for no PCR at all"));
+  }
+  if (!challenged_) {
+    challenged_ = true;
+    streams_.push_back(challenge.nonce);
+    if (streams_.size() > kMaxPreviousStreams) streams_.pop_front();
   }
   Arm(now, std::move(challenge));
 }

@@ -176,8 +176,12 @@ class Attester {
   uint64_t entry_count_ = 0;
   absl::Time grown_at_ = absl::InfinitePast();
 
+  // The first nonces of the streams that there were, and of this one.
+  std::deque<std::vector<uint8_t>> streams_;
+
   // --- Of the stream.
   bool connected_ = false;
+  bool challenged_ = false;
   std::deque<Action> outbox_;
   std::optional<crypto::Digest> certificate_;
   std::optional<Armed> armed_;

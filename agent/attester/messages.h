@@ -31,6 +31,7 @@ struct HelloMessage {
   std::vector<crypto::HashAlgorithm> banks;
   std::vector<uint32_t> list_pcrs;
   bool big_endian = false;
+  std::vector<std::vector<uint8_t>> previous_streams{};
 };
 
 struct QuoteMessage {

@@ -35,6 +35,9 @@ void Fill(HelloMessage message, v1::AgentMessage& out) {
   }
   for (const uint32_t pcr : message.list_pcrs) hello.add_list_pcrs(pcr);
   hello.set_big_endian(message.big_endian);
+  for (const std::vector<uint8_t>& stream : message.previous_streams) {
+    hello.add_previous_streams(Bytes(stream));
+  }
 }
 
 void Fill(const QuoteMessage& message, v1::AgentMessage& out) {

@@ -50,6 +50,10 @@ Progress NextProgress(Progress after_list, std::string key,
   // Without a quote nothing is known of clock and boot but what was.
   after_list.clock_info = before.clock_info;
   after_list.boot_pcrs = before.boot_pcrs;
+  after_list.list_pcrs = before.list_pcrs;
+  if (after_list.replayer.has_value()) {
+    after_list.list_pcrs |= after_list.replayer->extended_pcrs();
+  }
   if (pcrs.clock_info.has_value()) {
     after_list.clock_info = pcrs.clock_info;
     after_list.boot_pcrs = BootPcrs(pcrs, before, boot);

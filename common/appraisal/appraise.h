@@ -95,6 +95,11 @@ struct Reference {
   // An operator's choice for machines where violations are everyday business:
   // they become notices. Their zero digest clears nothing all the same.
   bool tolerate_violations = false;
+  // PCRs that the machine's IMA policy extends, beside PCR 10: their values
+  // have to be those that the list gives them, also where it doesn't mention
+  // them. A list from which every entry of a PCR was cut out can't be told
+  // otherwise.
+  ima::PcrSet list_pcrs;
 };
 
 // Of the entries judged, by what became of them; and of those beyond.
@@ -131,6 +136,9 @@ struct Progress {
   std::optional<crypto::Digest> pending_digest;  // SHA-256
   // Of the entries of the prefix, nothing pending; whoever judged them.
   EntryCounts counts;
+  // The PCRs that the machine's list has ever extended, whatever the boot. As
+  // Reference::list_pcrs from then on.
+  ima::PcrSet list_pcrs;
 };
 
 enum class Verdict : uint8_t {

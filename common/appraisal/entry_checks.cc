@@ -215,6 +215,7 @@ bool EntryJudge::CheckTemplateDigest(const Context& context) {
     return true;
   }
   ++counts_.template_digest;
+  if (log_.DropIfFull(Severity::kFailure)) return false;
   Finding finding = Make("ima.template_digest",
                          "the record's digest is not that of its data");
   if (expected.has_value()) finding.expected = expected->Hex();
@@ -228,11 +229,17 @@ bool EntryJudge::CheckTemplateDigest(const Context& context) {
 // finding, and can take none away [A13, A43].
 void EntryJudge::JudgeViolation(const Context& context) {
   ++counts_.violations;
-  Finding finding = Make("ima.violation",
-                         "the file was written while it was measured or in "
-                         "use: what was measured is not what was used");
-  if (reference_.tolerate_violations) finding.severity = Severity::kNotice;
-  Report(context, std::move(finding));
+  const Severity severity =
+      reference_.tolerate_violations ? Severity::kNotice : Severity::kFailure;
+  if (!log_.DropIfFull(severity)) {
+    Finding finding =
+        MakeFinding("ima.violation", severity,
+                    "the file was written while it was measured or in use: "
+                    "what was measured is not what was used");
+    // All that tells one violation from another, as no PCR covers their paths.
+    finding.found = absl::StrCat("a violation at entry ", context.entry.index);
+    Report(context, std::move(finding));
+  }
   if (!context.status.ok()) {
     ReportUnreadable(context);
     return;
@@ -251,6 +258,10 @@ void EntryJudge::JudgeViolation(const Context& context) {
 
 void EntryJudge::ReportUnreadable(const Context& context) {
   const absl::Status& status = context.status;
+  if (log_.DropIfFull(Severity::kFailure)) {
+    ++counts_.other_failures;
+    return;
+  }
   CountOther(context,
              Make(absl::IsUnimplemented(status) ? "ima.template_unknown"
                                                 : "ima.template_malformed",

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "common/tpm/boot_counters.h"
 
 namespace cupel::appraisal {
 
@@ -35,6 +36,9 @@ struct Finding {
   // False where no PCR value covers what the finding is about: an entry of a
   // list that no replay explains, or the path of a violation.
   bool authenticated = true;
+  // Of the quote that it was found with, where that is known: what is on record
+  // may be of several boots.
+  std::optional<tpm::BootCounts> boot = std::nullopt;
 };
 
 // A finding with these members set. `id` must be of static storage.

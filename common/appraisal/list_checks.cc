@@ -167,6 +167,7 @@ class ListCheck {
   void CheckPrefixOfBefore();
   void CheckFirst(const Entry& entry);
   void CheckReportedValues();
+  PcrSet MismatchedPcrs() const;
   void ReportUnexplained();
   void RememberPending();
 
@@ -489,6 +490,21 @@ void ListCheck::CheckFirst(const Entry& entry) {
   log_.Add(std::move(finding));
 }
 
+// Those whose value is known, and is not what the whole list gives them.
+PcrSet ListCheck::MismatchedPcrs() const {
+  PcrSet mismatched;
+  for (const ima::Bank& bank : in_.banks) {
+    for (uint32_t pcr = 0; pcr < ima::kPcrCount; ++pcr) {
+      const Digest* wanted = in_.pcrs.values.Find(bank.algorithm, pcr);
+      if (wanted != nullptr && listed_.test(pcr) &&
+          *wanted != replayer_->Value(bank.algorithm, pcr)) {
+        mismatched.set(pcr);
+      }
+    }
+  }
+  return mismatched;
+}
+
 void ListCheck::ReportUnexplained() {
   Finding finding = MakeFinding(
       "ima.history_lost", Severity::kFailure,
@@ -499,6 +515,11 @@ void ListCheck::ReportUnexplained() {
           "PCR ",
           ima::kImaPcr, " by hand"));
   finding.pcr = ima::kImaPcr;
+  if (const PcrSet others = MismatchedPcrs() & ~PcrSet().set(ima::kImaPcr);
+      others.any()) {
+    absl::StrAppend(&finding.detail, "; PCR ", PcrNames(others),
+                    ", which the list extends or has to, is not what it gives");
+  }
   for (const ima::Bank& bank : in_.banks) {
     const absl::string_view name = HashAlgorithmName(bank.algorithm);
     const Digest* wanted = in_.pcrs.values.Find(bank.algorithm, ima::kImaPcr);
@@ -547,6 +568,8 @@ ListResult CheckList(const ListInput& in, FindingLog& log,
   // again with all its PCRs in mind.
   PcrSet listed;
   listed.set(ima::kImaPcr);
+  // Left out, a PCR's entries would be missed nowhere else.
+  listed |= in.reference.list_pcrs | in.progress.list_pcrs;
   if (in.evidence.list.first_entry != 0 && in.progress.replayer.has_value()) {
     listed |= in.progress.replayer->extended_pcrs();
   }

@@ -10,6 +10,16 @@
 
 namespace cupel::tpm {
 
+// Which boot it is (docs/protocol.md, 4).
+struct BootCounts {
+  uint32_t reset_count = 0;
+  uint32_t restart_count = 0;
+  friend bool operator==(const BootCounts&, const BootCounts&) = default;
+};
+inline BootCounts CountsOf(const ClockInfo& info) {
+  return {info.reset_count, info.restart_count};
+}
+
 enum class BootRelation : uint8_t {
   kSameBoot,  // both counts are the same
   kRestart,   // the same reset count, another restart count: suspend to RAM and

@@ -99,7 +99,7 @@ Logger::Logger(Options options) : options_(std::move(options)) {
 }
 
 void Logger::Log(LogLevel level, absl::string_view message,
-                 std::initializer_list<LogField> fields) {
+                 std::span<const LogField> fields) {
   if (level < options_.least) return;
   const std::string time = absl::FormatTime(
       "%Y-%m-%dT%H:%M:%E3SZ", options_.clock(), absl::UTCTimeZone());

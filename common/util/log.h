@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "absl/status/status.h"
@@ -94,7 +95,11 @@ class Logger {
   Logger& operator=(const Logger&) = delete;
 
   void Log(LogLevel level, absl::string_view message,
-           std::initializer_list<LogField> fields = {});
+           std::span<const LogField> fields);
+  void Log(LogLevel level, absl::string_view message,
+           std::initializer_list<LogField> fields = {}) {
+    Log(level, message, std::span(fields.begin(), fields.size()));
+  }
 
   void Debug(absl::string_view message,
              std::initializer_list<LogField> fields = {}) {

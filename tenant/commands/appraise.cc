@@ -56,6 +56,7 @@ struct AppraiseFlags {
   std::string pcr_values;
   std::string pcr_list;
   std::vector<std::string> padded_banks;
+  std::vector<uint32_t> list_pcrs;
   bool ak_attributes_unchecked = false;
   bool allow_sha1_bank = false;
   bool tolerate_violations = false;
@@ -196,6 +197,7 @@ absl::Status LoadReference(const AppraiseFlags& flags, Inputs& in) {
   in.reference.allow_sha1_bank = flags.allow_sha1_bank;
   in.reference.tolerate_violations = flags.tolerate_violations;
   in.reference.lab = flags.lab;
+  for (const uint32_t pcr : flags.list_pcrs) in.reference.list_pcrs.set(pcr);
   return absl::OkStatus();
 }
 
@@ -313,6 +315,7 @@ void RegisterAppraise(CLI::App& parent, ExitCode& exit_code) {
       ->type_name("FILE");
   RegisterQuoteFlags(*command, *flags);
   RegisterPadSha1(*command, flags->padded_banks);
+  RegisterListPcrs(*command, flags->list_pcrs);
   command->add_flag("--allow-sha1-bank", flags->allow_sha1_bank,
                     "Accept a list that only SHA-1 vouches for");
   command->add_flag("--tolerate-violations", flags->tolerate_violations,

@@ -25,16 +25,6 @@ absl::StatusOr<ReportedAgent> Get(const Online& online,
   return fleet->Get(id);
 }
 
-// The finding for --accept, in single quotes for a shell. A path that a shell
-// or a terminal would take otherwise is left to be typed.
-std::string AcceptArgument(const ReportedFinding& finding) {
-  const std::string id = EscapeForDisplay(finding.id);
-  if (finding.path.empty()) return id;
-  const bool plain = EscapeForDisplay(finding.path) == finding.path &&
-                     finding.path.find('\'') == std::string::npos;
-  return absl::StrCat("'", id, ":", plain ? finding.path : "PATH", "'");
-}
-
 void Explain(const ReportedFinding& finding, const std::string& agent) {
   PrintLine("");
   PrintLine(FindingLine(finding));
@@ -66,10 +56,10 @@ void Explain(const ReportedFinding& finding, const std::string& agent) {
   if (help != nullptr) {
     line("what to do:      ", EscapeForDisplay(help->cure));
   }
-  if (finding.severity == "failure" && CanBeAccepted(finding.id)) {
+  if (!finding.accept_as.empty()) {
     line("to accept it:    ",
          absl::StrCat("cupel-tenant reactivate ", agent, " --accept ",
-                      AcceptArgument(finding), " --reason WHY"));
+                      EscapeForDisplay(finding.accept_as), " --reason WHY"));
   }
 }
 

@@ -1,11 +1,12 @@
-#include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/util/escape.h"
+#include "common/util/hex.h"
 #include "common/util/status_macros.h"
-#include "common/util/utf8.h"
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
@@ -15,36 +16,22 @@
 namespace cupel::tenant {
 namespace {
 
-// Messages to the verifier hold text, and a path is bytes.
-bool IsText(absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const size_t size = DecodeUtf8(bytes).size;
-    if (size == 0) return false;
-    bytes.remove_prefix(size);
-  }
-  return true;
-}
-
-// A mistyped id would accept nothing, and the agent fail again.
+// A mistyped one would accept nothing, and the agent fail again.
 absl::Status CheckAccepted(const std::string& finding) {
-  const std::string id = finding.substr(0, finding.find(':'));
-  if (FindHelp(id) == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--accept takes the id of a finding, and a path after a "
-                     "colon where it has one; there is no finding ",
-                     Quoted(finding, 200)));
-  }
-  if (!CanBeAccepted(id)) {
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(finding, absl::MaxSplits('@', 1));
+  if (FindHelp(parts.first) != nullptr && !CanBeAccepted(parts.first)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--accept ", id,
+        "--accept ", parts.first,
         ": it would vouch for evidence that nobody knows, so it can't be "
         "accepted; `explain` says what to do about it"));
   }
-  if (!IsText(finding)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--accept ", Quoted(finding, 200),
-        ": a path that is no UTF-8 can't be sent; accept the id alone, and "
-        "with it every finding of that kind that the agent has now"));
+  if (FindHelp(parts.first) == nullptr || parts.second.size() != 32 ||
+      !HexDecode(parts.second).ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--accept takes what `explain` prints beside a finding, "
+                     "its id, @ and 32 hexadecimal digits, and not ",
+                     Quoted(finding, 200)));
   }
   return absl::OkStatus();
 }
@@ -91,9 +78,9 @@ void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
       ->type_name("UUID");
   command
       ->add_option("--accept", flags->accept,
-                   "A finding to be accepted in this boot: its id, "
-                   "ima.not_in_policy:/opt/x with a path. It goes on record "
-                   "with your name. May be given several times")
+                   "A finding to be accepted in this boot, by what `explain` "
+                   "prints beside it. It goes on record with your name. May be "
+                   "given several times")
       ->type_name("FINDING");
   command->add_option("--reason", flags->reason, "Why, for the record")
       ->type_name("TEXT");
@@ -112,7 +99,8 @@ void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
       *command,
       {"cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
        "cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000 \\",
-       "    --accept ima.not_in_policy:/opt/x --reason \"installed by hand\""});
+       "    --accept ima.not_in_policy@4f9a1c35e0b2d7768a90cc125e7b3d41 \\",
+       "    --reason \"installed by hand\""});
   command->callback([flags, &online, &exit_code] {
     exit_code = RunReactivate(online, *flags);
   });

@@ -52,6 +52,7 @@ AgentSettings FromProto(const v1::AgentSettings& settings) {
   }
   result.bank = settings.bank();
   result.on_gap = settings.on_gap();
+  result.list_pcrs = {settings.list_pcrs().begin(), settings.list_pcrs().end()};
   return result;
 }
 
@@ -101,6 +102,7 @@ ReportedFinding FromProto(const v1::Finding& finding) {
   result.found = finding.found();
   result.detail = finding.detail();
   result.authenticated = finding.authenticated();
+  result.accept_as = finding.accept_as();
   return result;
 }
 
@@ -188,6 +190,7 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   }
   message.set_bank(settings.bank);
   message.set_on_gap(settings.on_gap);
+  for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
   return message;
 }
 

@@ -231,8 +231,7 @@ class Bench {
             absl::StrCat("a finding that was not expected: ", finding.id, " ",
                          finding.path));
       }
-      reactivation.accept.push_back(
-          absl::StrCat(finding.id, ":", finding.path));
+      reactivation.accept.push_back(finding.accept_as);
     }
     CUPEL_RETURN_IF_ERROR(operator_->Reactivate(reactivation).status());
     CUPEL_RETURN_IF_ERROR(

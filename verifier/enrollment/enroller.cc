@@ -53,7 +53,8 @@ absl::Status CheckSizes(const tpm::BeginEnrollment& request) {
                    kMaxAgentVersionSize);
 }
 
-absl::StatusOr<tpm::PublicArea> CheckAk(std::span<const uint8_t> ak_public) {
+// Its form and its attributes: what costs next to nothing.
+absl::StatusOr<tpm::PublicArea> ParseAk(std::span<const uint8_t> ak_public) {
   CUPEL_ASSIGN_OR_RETURN(tpm::PublicArea ak, tpm::ParsePublicArea(ak_public));
   const std::vector<tpm::AkViolation> violations =
       tpm::ValidateAkAttributes(ak);
@@ -61,8 +62,6 @@ absl::StatusOr<tpm::PublicArea> CheckAk(std::span<const uint8_t> ak_public) {
     return absl::PermissionDeniedError(
         absl::StrCat("it is no attestation key: ", violations.front().detail));
   }
-  // Its attributes are those of an AK, and yet it may be no key.
-  CUPEL_RETURN_IF_ERROR(ak.ToPublicKey().status());
   return ak;
 }
 
@@ -172,7 +171,7 @@ absl::StatusOr<tpm::EnrollmentChallenge> Enroller::Begin(
   CUPEL_RETURN_IF_ERROR(CheckSizes(request));
   absl::StatusOr<AgentId> agent_id = AgentId::FromBytes(request.agent_id);
   if (!agent_id.ok()) return In(agent_id.status(), "agent_id");
-  const absl::StatusOr<tpm::PublicArea> ak = CheckAk(request.ak_public);
+  const absl::StatusOr<tpm::PublicArea> ak = ParseAk(request.ak_public);
   if (!ak.ok()) return In(ak.status(), "AK");
   const absl::Time now = store_->Now();
   const absl::StatusOr<tpm::PublicArea> ek = CheckEk(request, options_, now);
@@ -259,6 +258,12 @@ absl::StatusOr<AgentRecord> Enroller::Complete(
   if (!is_proven) {
     return absl::PermissionDeniedError(
         "enrolment: the proof is wrong: the TPM doesn't hold both keys");
+  }
+  // Its attributes are those of an AK, and yet it may be no key. Finding out
+  // takes longer than all of the above, if the key is chosen for that: it is
+  // done only for who has a TPM that holds it [A15].
+  if (const auto key = ak.ToPublicKey(); !key.ok()) {
+    return In(key.status(), "AK");
   }
   return store_->Enroll(content.agent_id, enrollment, opened.nonce,
                         content.issued, content.token,

@@ -14,9 +14,17 @@ using ::cupel::appraisal::Severity;
 
 // The rest is in the store, and counted in the last line.
 constexpr size_t kMaxFindingLines = 20;
+constexpr size_t kMaxPathSize = 8192;
+
+// A name with a blank in it could go on like the fields behind the message.
+std::string PathText(absl::string_view path) {
+  return path.find_first_of(" =\"") == absl::string_view::npos
+             ? EscapeForDisplay(path)
+             : Quoted(path, kMaxPathSize);
+}
 
 std::string Line(const Finding& finding) {
-  const std::string path = EscapeForDisplay(finding.path);
+  const std::string path = PathText(finding.path);
   if (finding.id == "ima.not_in_policy") {
     return absl::StrCat("File not found in allowlist: ", path);
   }

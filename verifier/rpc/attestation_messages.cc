@@ -50,6 +50,9 @@ absl::StatusOr<HelloMessage> FromProto(const v1::Hello& message) {
   hello.list_pcrs.assign(message.list_pcrs().begin(),
                          message.list_pcrs().end());
   hello.big_endian = message.big_endian();
+  for (const std::string& stream : message.previous_streams()) {
+    hello.previous_streams.push_back(Bytes(stream));
+  }
   return hello;
 }
 

@@ -63,6 +63,7 @@ class AttestationStream final
                     grpc::CallbackServerContext* context, uint64_t number)
       : service_(service),
         context_(context),
+        address_(PeerAddress(context->peer())),
         key_(absl::StrCat("stream ", number)) {}
 
   // Everything about the stream that can fail has been looked at.
@@ -147,10 +148,16 @@ class AttestationStream final
     if (agent_.has_value()) LogState(*agent_, previous, state, log());
   }
   void SendRefusal(const RefusalMessage& message) override {
-    log().Info("stream refused",
-               {{"agent", agent_.has_value() ? agent_->ToString() : ""},
-                {"reason", message.reason},
-                {"detail", message.detail}});
+    constexpr char kRefused[] = "stream refused";
+    const LogField agent("agent", agent_.has_value() ? agent_->ToString() : "");
+    if (message.proven) {
+      log().Info(kRefused, {agent, {"reason", message.reason}});
+    } else {
+      service_.surroundings_.refusals.Write(
+          LogLevel::kInfo, kRefused, address_,
+          {agent, {"reason", message.reason}, {"detail", message.detail}},
+          SteadyNow());
+    }
     Send(ToProto(message));
     End(grpc::Status::OK);
   }
@@ -309,6 +316,7 @@ class AttestationStream final
   AttestationService& service_;
   std::mutex mutex_;                      // guards context_
   grpc::CallbackServerContext* context_;  // nullptr once gRPC is done
+  const std::string address_;
   const std::string key_;
   WriteQueue<AttestationStream, v1::VerifierMessage> writes_{*this};
   std::atomic<bool> settings_changed_ = false;

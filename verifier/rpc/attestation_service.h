@@ -22,6 +22,7 @@
 #include "proto/cupel/v1/attestation.grpc.pb.h"
 #include "verifier/pki/served_certificate.h"
 #include "verifier/rpc/metrics.h"
+#include "verifier/rpc/refusal_log.h"
 #include "verifier/rpc/scheduler.h"
 #include "verifier/session/policy_cache.h"
 #include "verifier/session/session.h"
@@ -44,6 +45,7 @@ class AttestationService final : public v1::Attestation::CallbackService {
     Scheduler& scheduler;
     Metrics& metrics;
     Logger& log;
+    RefusalLog& refusals;
     const ServedCertificate& certificate;
   };
 

@@ -18,6 +18,8 @@
 namespace cupel::verifier {
 namespace {
 
+constexpr char kPoolKey[] = "enrolment";
+
 std::string Text(std::span<const uint8_t> bytes) {
   return std::string(AsText(bytes));
 }
@@ -67,17 +69,33 @@ template <typename Reply, typename Function>
 grpc::ServerUnaryReactor* EnrollmentService::Run(
     grpc::CallbackServerContext* context, Reply* reply, absl::string_view call,
     Function function) {
-  auto place = limits_.Begin(PeerAddress(context->peer()));
+  const std::string address = PeerAddress(context->peer());
+  auto place = limits_.Begin(address);
   if (!place.ok()) {
+    NoteRefused(place.status(), call, address);
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(ToGrpc(place.status(), call, log_));
     return reactor;
   }
-  // The place is given up with the function.
-  return RunUnary(context, reply, call, pool_, log_,
-                  [place = *std::move(place), function = std::move(function)] {
-                    return function();
+  // The place is given up with the function. Strangers' calls take one thread
+  // at a time, whatever each costs [A15].
+  return RunUnary(context, reply, call, kPoolKey, pool_, log_,
+                  [this, call, address, place = *std::move(place),
+                   function = std::move(function)] {
+                    auto result = function();
+                    if (!result.ok()) {
+                      NoteRefused(result.status(), call, address);
+                    }
+                    return result;
                   });
+}
+
+void EnrollmentService::NoteRefused(const absl::Status& status,
+                                    absl::string_view call,
+                                    const std::string& address) {
+  metrics_.CountEnrollment(/*ok=*/false);
+  refusals_.Write(LogLevel::kWarning, "enrolment refused", address,
+                  {{"call", call}, {"error", status}}, SteadyNow());
 }
 
 grpc::ServerUnaryReactor* EnrollmentService::Begin(
@@ -99,7 +117,7 @@ grpc::ServerUnaryReactor* EnrollmentService::Complete(
                auto result =
                    DoComplete(enroller_, certificate_.Accepted(SteadyNow()),
                               address, *request, log_);
-               metrics_.CountEnrollment(result.ok());
+               if (result.ok()) metrics_.CountEnrollment(/*ok=*/true);
                return result;
              });
 }

@@ -12,6 +12,7 @@
 #include "verifier/pki/served_certificate.h"
 #include "verifier/rpc/call_limits.h"
 #include "verifier/rpc/metrics.h"
+#include "verifier/rpc/refusal_log.h"
 #include "verifier/session/worker_pool.h"
 
 namespace cupel::verifier {
@@ -22,12 +23,13 @@ namespace cupel::verifier {
 class EnrollmentService final : public v1::Enrollment::CallbackService {
  public:
   EnrollmentService(const Enroller& enroller, WorkerPool& pool,
-                    Metrics& metrics, Logger& log,
+                    Metrics& metrics, Logger& log, RefusalLog& refusals,
                     const ServedCertificate& certificate)
       : enroller_(enroller),
         pool_(pool),
         metrics_(metrics),
         log_(log),
+        refusals_(refusals),
         certificate_(certificate) {}
 
   grpc::ServerUnaryReactor* Begin(grpc::CallbackServerContext* context,
@@ -39,17 +41,21 @@ class EnrollmentService final : public v1::Enrollment::CallbackService {
       v1::CompleteEnrollmentReply* reply) override;
 
  private:
-  // Runs `function` on the pool, unless there are too many calls.
+  // Runs `function` on the pool, unless there are too many calls. A refusal is
+  // counted and logged.
   template <typename Reply, typename Function>
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context,
                                 Reply* reply, absl::string_view call,
                                 Function function);
+  void NoteRefused(const absl::Status& status, absl::string_view call,
+                   const std::string& address);
 
   CallLimits limits_{CallLimits::Bounds()};
   const Enroller& enroller_;
   WorkerPool& pool_;
   Metrics& metrics_;
   Logger& log_;
+  RefusalLog& refusals_;
   const ServedCertificate& certificate_;
 };
 

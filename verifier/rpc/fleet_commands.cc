@@ -77,6 +77,8 @@ absl::Status Change(const std::string& member, const AgentSettings& wanted,
     settings.bank = wanted.bank;
   } else if (member == "on_gap") {
     settings.on_gap = wanted.on_gap;
+  } else if (member == "list_pcrs") {
+    settings.list_pcrs = wanted.list_pcrs;
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("changed: settings have no member ", Quoted(member, 64)));
@@ -84,34 +86,39 @@ absl::Status Change(const std::string& member, const AgentSettings& wanted,
   return absl::OkStatus();
 }
 
-// The agent's findings that `text`, "ID" or "ID:PATH", names.
+// The agent's finding that `text` is the AcceptanceOf.
 absl::Status Accept(const AgentRecord& agent, const std::string& text,
                     const AcceptedFinding& form,
                     std::vector<AcceptedFinding>& accepted) {
-  const std::pair<std::string, std::string> parts =
-      absl::StrSplit(text, absl::MaxSplits(':', 1));
-  if (!IsAcceptable(parts.first)) {
+  const std::string id = text.substr(0, text.find('@'));
+  if (!IsAcceptable(id)) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "accept: ", Quoted(parts.first, 64),
+        "accept: ", Quoted(id, 64),
         " is no finding that can be accepted: it would vouch for evidence that "
         "nobody knows"));
   }
-  bool found = false;
   for (const appraisal::Finding& finding : agent.findings) {
-    if (finding.id != parts.first ||
-        (!parts.second.empty() && finding.path != parts.second)) {
-      continue;
+    if (AcceptanceOf(finding) != text) continue;
+    // Findings of an earlier boot stay on record until they are judged anew.
+    if (agent.clock_info.has_value() &&
+        finding.boot != tpm::CountsOf(*agent.clock_info)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "accept: the machine was booted since ", Quoted(text, 64),
+          " was found; reactivate it without, and look at what "
+          "is found in this boot"));
     }
-    found = true;
     AcceptedFinding one = form;
     one.id = std::string(finding.id);
     one.path = finding.path;
     one.found = finding.found;
+    one.reset_count = finding.boot->reset_count;
+    one.restart_count = finding.boot->restart_count;
     accepted.push_back(std::move(one));
+    return absl::OkStatus();
   }
-  if (found) return absl::OkStatus();
-  return absl::NotFoundError(
-      absl::StrCat("accept: the agent has no finding ", Quoted(text, 256)));
+  return absl::NotFoundError(absl::StrCat(
+      "accept: the agent has no finding ", Quoted(text, 256),
+      "; explain shows those that it has, and what each is accepted by"));
 }
 
 // Only what the operator has looked at is approved, whatever the machine shows
@@ -342,12 +349,6 @@ absl::StatusOr<v1::ReactivateReply> FleetCommands::Reactivate(
   CUPEL_ASSIGN_OR_RETURN(const AgentRecord agent,
                          store_.GetAgent(who.tenant, id));
   AcceptedFinding form;
-  // The boot that its findings are about: after a failure progress stands where
-  // the last pass, perhaps of another boot, has left it.
-  if (agent.clock_info.has_value()) {
-    form.reset_count = agent.clock_info->reset_count;
-    form.restart_count = agent.clock_info->restart_count;
-  }
   form.who = OperatorName(who);
   form.why = request.reason();
   form.time = store_.Now();

@@ -9,10 +9,12 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/crypto/digest.h"
+#include "common/ima/entry.h"
 #include "common/policy/tpm_policy.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
+#include "verifier/session/accepted_findings.h"
 #include "verifier/store/bounded_findings.h"
 
 namespace cupel::verifier {
@@ -20,6 +22,8 @@ namespace {
 
 // google/protobuf/duration.proto.
 constexpr int64_t kMaxDurationSeconds = 315'576'000'000;
+// PCR 16 and those behind it can be reset.
+constexpr uint32_t kLastListPcr = 15;
 // A list may be of thousands of agents.
 constexpr FindingBounds kSummaryBounds = {1, size_t{4} << 10};
 
@@ -90,6 +94,9 @@ v1::Finding ToProto(const appraisal::Finding& finding) {
   message.set_found(Text(finding.found));
   message.set_detail(Text(finding.detail));
   message.set_authenticated(finding.authenticated);
+  if (finding.severity == appraisal::Severity::kFailure) {
+    message.set_accept_as(AcceptanceOf(finding));
+  }
   return message;
 }
 
@@ -126,6 +133,7 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   }
   message.set_bank(settings.bank);
   message.set_on_gap(settings.on_gap);
+  for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
   return message;
 }
 
@@ -296,6 +304,17 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
         "on_gap: event or failure, not ", Quoted(message.on_gap(), 64)));
   }
   settings.on_gap = message.on_gap();
+  for (const uint32_t pcr : message.list_pcrs()) {
+    // Behind those of the boot, before those that anybody can reset.
+    if (pcr <= ima::kImaPcr || pcr > kLastListPcr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("list_pcrs: 11 to ", kLastListPcr, ", not ", pcr));
+    }
+    settings.list_pcrs.push_back(pcr);
+  }
+  std::ranges::sort(settings.list_pcrs);
+  const auto repeated = std::ranges::unique(settings.list_pcrs);
+  settings.list_pcrs.erase(repeated.begin(), repeated.end());
   if (message.has_interval()) {
     CUPEL_ASSIGN_OR_RETURN(const absl::Duration interval,
                            DurationFromProto(message.interval(), "interval"));

@@ -214,8 +214,8 @@ template <typename Request, typename Reply, typename Command>
 grpc::ServerUnaryReactor* FleetService::Run(
     grpc::CallbackServerContext* context, const Request* request, Reply* reply,
     absl::string_view call, Access access, Command command) {
-  return RunUnary(context, reply, call, surroundings_.pool, surroundings_.log,
-                  [=, this]() -> absl::StatusOr<Reply> {
+  return RunUnary(context, reply, call, context->peer(), surroundings_.pool,
+                  surroundings_.log, [=, this]() -> absl::StatusOr<Reply> {
                     const auto who = OperatorGate::Identify(*context);
                     CUPEL_RETURN_IF_ERROR(surroundings_.gate.Admit(
                         who, access, call, context->peer()));

@@ -241,7 +241,7 @@ grpc::ServerUnaryReactor* PoliciesService::Delete(
     const v1::DeletePolicyRequest* request, v1::DeletePolicyReply* reply) {
   static constexpr char kCall[] = "Policies.Delete";
   return RunUnary(
-      context, reply, kCall, pool_, log_,
+      context, reply, kCall, context->peer(), pool_, log_,
       [this, context, request]() -> absl::StatusOr<v1::DeletePolicyReply> {
         CUPEL_ASSIGN_OR_RETURN(const OperatorIdentity who,
                                Admit(*context, Access::kChange, kCall));
@@ -258,7 +258,7 @@ grpc::ServerUnaryReactor* PoliciesService::List(
     v1::ListPoliciesReply* reply) {
   static constexpr char kCall[] = "Policies.List";
   return RunUnary(
-      context, reply, kCall, pool_, log_,
+      context, reply, kCall, context->peer(), pool_, log_,
       [this, context]() -> absl::StatusOr<v1::ListPoliciesReply> {
         CUPEL_ASSIGN_OR_RETURN(const OperatorIdentity who,
                                Admit(*context, Access::kRead, kCall));

@@ -235,6 +235,7 @@ struct Server::Parts {
   PolicyCache policies;
   const PolicySigners signers;
   SessionTable table;
+  RefusalLog refusals{log};
   std::unique_ptr<ServedCertificate> certificate;
   std::unique_ptr<CookieKeys> cookie_keys;
   std::unique_ptr<Enroller> enroller;
@@ -317,10 +318,10 @@ void Server::Parts::MakeServices() {
   fleet_pool = std::make_unique<WorkerPool>(kFleetThreads);
   attestation = std::make_unique<AttestationService>(
       AttestationService::Surroundings{store, policies, table, *pool, scheduler,
-                                       metrics, log, *certificate},
+                                       metrics, log, refusals, *certificate},
       ToSessionOptions(config), config.max_streams);
   enrollment = std::make_unique<EnrollmentService>(*enroller, *pool, metrics,
-                                                   log, *certificate);
+                                                   log, refusals, *certificate);
   commands = std::make_unique<FleetCommands>(
       store, config.interval, config.grace,
       [this](const AgentId& agent) { return attestation->AttestNow(agent); });

@@ -17,15 +17,15 @@
 namespace cupel::verifier {
 
 // Runs `function`, which returns a StatusOr<Reply>, and answers with it. `call`
-// names it in the log and is of static storage. The pool must outlive the
-// server's calls.
+// names it in the log and is of static storage. Of calls with one `key` one is
+// worked on at a time (WorkerPool). The pool must outlive the server's calls.
 template <typename Reply, typename Function>
 grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context,
                                    Reply* reply, absl::string_view call,
-                                   WorkerPool& pool, Logger& log,
-                                   Function function) {
+                                   const std::string& key, WorkerPool& pool,
+                                   Logger& log, Function function) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  pool.Post(context->peer(), [=, &log, function = std::move(function)]() {
+  pool.Post(key, [=, &log, function = std::move(function)]() {
     // Whatever it throws, the peer gets an answer.
     const auto status = NoThrow<absl::Status>([&] {
       absl::StatusOr<Reply> result = function();

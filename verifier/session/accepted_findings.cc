@@ -1,9 +1,15 @@
 #include "verifier/session/accepted_findings.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/appraisal/finding.h"
+#include "common/crypto/digest.h"
+#include "common/util/bytes.h"
+#include "common/util/hex.h"
 
 namespace cupel::verifier {
 namespace {
@@ -42,6 +48,26 @@ bool IsAccepted(const Finding& finding,
 
 bool IsAcceptable(absl::string_view id) {
   return std::ranges::find(kAcceptable, id) != std::end(kAcceptable);
+}
+
+std::string AcceptanceOf(const Finding& finding) {
+  constexpr size_t kShownSize = 16;
+  if (!IsAcceptable(finding.id) || !finding.boot.has_value()) return "";
+  std::vector<uint8_t> bytes;
+  const auto add = [&bytes](absl::string_view part) {
+    AppendBe(bytes, static_cast<uint32_t>(part.size()));
+    Append(bytes, AsBytes(part));
+  };
+  add("cupel-finding-v1");
+  add(finding.id);
+  add(finding.path);
+  add(finding.found);
+  AppendBe(bytes, finding.boot->reset_count);
+  AppendBe(bytes, finding.boot->restart_count);
+  const crypto::Digest digest =
+      crypto::Hash(crypto::HashAlgorithm::kSha256, bytes);
+  return absl::StrCat(finding.id, "@",
+                      HexEncode(digest.bytes().first(kShownSize)));
 }
 
 void ApplyAccepted(std::span<const AcceptedFinding> accepted,

@@ -3,7 +3,9 @@
 #define CUPEL_VERIFIER_SESSION_ACCEPTED_FINDINGS_H_
 
 #include <span>
+#include <string>
 
+#include "absl/strings/string_view.h"
 #include "common/appraisal/appraise.h"
 #include "common/tpm/attest.h"
 #include "verifier/store/store.h"
@@ -32,6 +34,13 @@ void ApplyAccepted(std::span<const AcceptedFinding> accepted,
 
 // True if an operator may accept findings with this id.
 bool IsAcceptable(absl::string_view id);
+
+// What an operator accepts `finding` by: "ID@" and 32 hexadecimal digits, of a
+// SHA-256 over all that makes it this one (id, path, what was found, the boot).
+// So nothing is accepted but what was looked at, whatever the machine shows by
+// then. Empty where it can't be accepted: IsAcceptable doesn't have its id, or
+// nobody knows of which boot it is.
+std::string AcceptanceOf(const appraisal::Finding& finding);
 
 }  // namespace cupel::verifier
 

@@ -1,6 +1,8 @@
 #include "verifier/session/appraisal_job.h"
 
+#include <algorithm>
 #include <exception>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -32,23 +34,35 @@ void WithholdPass(const std::string& problem, const appraisal::Progress& before,
 }
 
 // A pass by acceptance leaves the progress where the last proper pass was, so
-// that what was accepted is looked at again each time. What is held against the
-// clock goes on.
-void MoveClockOn(const tpm::ClockInfo& now, appraisal::Progress& progress) {
+// that what was accepted is looked at again each time. What is held against
+// clock and boot goes on.
+void MoveOn(const AppraisalJob& job, appraisal::Progress& progress) {
+  const tpm::ClockInfo& now = job.clock_info;
   if (!progress.clock_info.has_value() ||
       tpm::CompareCounters(*progress.clock_info, now).relation ==
           tpm::BootRelation::kNewBoot) {
-    progress = {};
+    appraisal::Progress next;
+    next.list_pcrs = progress.list_pcrs;
+    progress = std::move(next);
   } else if (progress.clock_info->restart_count != now.restart_count) {
     return;
   }
   progress.clock_info = now;
+  // The boot's PCRs stay as they are from now on. Those that are known were
+  // compared.
+  constexpr uint32_t kBootPcrs = 10;
+  job.pcrs.ForEach([&](uint32_t pcr, const crypto::Digest& value) {
+    if (pcr < kBootPcrs &&
+        progress.boot_pcrs.Find(value.algorithm(), pcr) == nullptr) {
+      progress.boot_pcrs.Set(pcr, value).IgnoreError();  // it is of a PCR
+    }
+  });
 }
 
-void Fail(absl::string_view id, const char* detail, const AppraisalJob& job,
+void Fail(absl::string_view id, std::string detail, const AppraisalJob& job,
           Appraisal& appraisal) {
   appraisal.findings.push_back(
-      appraisal::MakeFinding(id, Severity::kFailure, detail));
+      appraisal::MakeFinding(id, Severity::kFailure, std::move(detail)));
   appraisal.verdict = Verdict::kFail;
   appraisal.progress = job.progress;
 }
@@ -76,6 +90,23 @@ void CheckContinuity(const AppraisalJob& job, Appraisal& appraisal) {
   if (!job.gap_fails) return;
   appraisal.verdict = Verdict::kFail;
   appraisal.progress = job.progress;
+}
+
+// A snapshot that is restored may be younger than the last quote that passed,
+// and older than the one that failed [A33].
+void CheckCounters(const AppraisalJob& job, Appraisal& appraisal) {
+  constexpr absl::string_view kId = "tpm.clone_suspected";
+  if (!job.judged_clock_info.has_value() ||
+      std::ranges::any_of(appraisal.findings, [&](const auto& finding) {
+        return finding.id == kId;
+      })) {
+    return;
+  }
+  for (const tpm::CounterViolation violation :
+       tpm::CompareCounters(*job.judged_clock_info, job.clock_info)
+           .violations) {
+    Fail(kId, CounterViolationText(violation), job, appraisal);
+  }
 }
 
 // What one quote alone can't show.
@@ -123,12 +154,16 @@ absl::StatusOr<Appraisal> Appraise(const AppraisalJob& job) {
   if (!job.boot_problem.empty()) {
     WithholdPass(job.boot_problem, job.progress, appraisal);
   }
+  CheckCounters(job, appraisal);
   CheckAgainstStream(job, appraisal);
   CheckContinuity(job, appraisal);
+  for (appraisal::Finding& finding : appraisal.findings) {
+    finding.boot = tpm::CountsOf(job.clock_info);
+  }
   const bool passed = appraisal.verdict == Verdict::kPass;
   ApplyAccepted(job.accepted, job.clock_info, appraisal);
   if (!passed && appraisal.verdict == Verdict::kPass) {
-    MoveClockOn(job.clock_info, appraisal.progress);
+    MoveOn(job, appraisal.progress);
   }
   if (appraisal.verdict == Verdict::kPass && appraisal.proof != Proof::kQuote) {
     return absl::InternalError("appraisal: a pass that no quote proves");

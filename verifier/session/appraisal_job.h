@@ -49,6 +49,8 @@ struct AppraisalJob {
   std::string boot_problem;
   appraisal::Progress progress;
   tpm::ClockInfo clock_info;  // of the quote, which was verified
+  // Of the last one that was judged, whatever came of it.
+  std::optional<tpm::ClockInfo> judged_clock_info = std::nullopt;
   // What the stream's earlier quotes say against this one; each is a failure.
   // The TPM was reset since, which a reboot would have ended the stream with.
   bool reset_in_stream = false;

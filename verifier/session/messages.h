@@ -34,6 +34,7 @@ struct HelloMessage {
   std::vector<crypto::HashAlgorithm> banks = {};
   std::vector<uint32_t> list_pcrs = {};
   bool big_endian = false;
+  std::vector<std::vector<uint8_t>> previous_streams = {};
 };
 
 struct QuoteMessage {
@@ -85,6 +86,7 @@ struct RefusalMessage {
   absl::Duration retry_after;
   // For this verifier's log: not sent.
   std::string detail = {};
+  bool proven = false;  // whether the stream has shown a quote
 };
 
 }  // namespace cupel::verifier

@@ -12,6 +12,16 @@
 #include "common/util/status_macros.h"
 
 namespace cupel::verifier {
+namespace {
+
+// Of one tenant: what is loaded remembers the name that it was loaded by, and
+// shows it in findings.
+std::string KeyOf(absl::string_view tenant,
+                  const std::vector<std::string>& content_ids) {
+  return absl::StrCat(tenant, " ", absl::StrJoin(content_ids, ","));
+}
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
     absl::string_view tenant, const std::vector<std::string>& names) {
@@ -34,7 +44,7 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
       if (content_id == content_ids.end()) return nullptr;
       key.push_back(content_id->second);
     }
-    return FindCompiled(absl::StrJoin(key, ","));
+    return FindCompiled(KeyOf(tenant, key));
   };
   if (Compiled found = find_all(); found != nullptr) return found;
 
@@ -45,7 +55,7 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   for (const std::string& name : names) {
     Content content;
     if (const auto id = content_ids.find(name); id != content_ids.end()) {
-      content = FindContent(id->second);
+      content = FindContent(tenant, id->second);
     }
     if (content == nullptr) {
       CUPEL_ASSIGN_OR_RETURN(content, Load(tenant, name));
@@ -58,7 +68,7 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   const std::lock_guard<std::mutex> lock(mutex_);
   ++compile_count_;
   Forget();
-  compiled_[absl::StrJoin(key, ",")] = *compiled;
+  compiled_[KeyOf(tenant, key)] = *compiled;
   return *std::move(compiled);
 }
 
@@ -76,8 +86,9 @@ absl::StatusOr<PolicyCache::Content> PolicyCache::Load(
         absl::StrCat("policy \"", EscapeForDisplay(name),
                      "\": the store's file is not what was put there"));
   }
-  // Another name, or another tenant, may have had the same content.
-  if (Content known = FindContent(record->content_id); known != nullptr) {
+  // Another name may have had the same content.
+  if (Content known = FindContent(tenant, record->content_id);
+      known != nullptr) {
     return known;
   }
   CUPEL_ASSIGN_OR_RETURN(policy::RuntimePolicy loaded,
@@ -86,13 +97,14 @@ absl::StatusOr<PolicyCache::Content> PolicyCache::Load(
       std::make_shared<const policy::RuntimePolicy>(std::move(loaded));
   const std::lock_guard<std::mutex> lock(mutex_);
   ++load_count_;
-  contents_[content->content_id] = content;
+  contents_[KeyOf(tenant, {content->content_id})] = content;
   return content;
 }
 
-PolicyCache::Content PolicyCache::FindContent(const std::string& content_id) {
+PolicyCache::Content PolicyCache::FindContent(absl::string_view tenant,
+                                              const std::string& content_id) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = contents_.find(content_id);
+  const auto found = contents_.find(KeyOf(tenant, {content_id}));
   return found == contents_.end() ? nullptr : found->second.lock();
 }
 

@@ -49,7 +49,7 @@ class PolicyCache {
   // Under loading_.
   absl::StatusOr<Content> Load(absl::string_view tenant,
                                const std::string& name);
-  Content FindContent(const std::string& content_id);
+  Content FindContent(absl::string_view tenant, const std::string& content_id);
   Compiled FindCompiled(const std::string& key);
   void Forget();
 

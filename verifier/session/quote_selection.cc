@@ -146,10 +146,8 @@ tpm::PcrSelection SelectPcrs(const appraisal::Reference& reference,
   for (const uint32_t pcr : hints.list_pcrs) {
     if (pcr < tpm::kPcrCount) list_pcrs |= uint32_t{1} << pcr;
   }
-  if (progress.replayer.has_value()) {
-    list_pcrs |=
-        static_cast<uint32_t>(progress.replayer->extended_pcrs().to_ulong());
-  }
+  list_pcrs |= static_cast<uint32_t>(
+      (reference.list_pcrs | progress.list_pcrs).to_ulong());
   Builder builder;
   const HashAlgorithm main_bank =
       wanted_bank.value_or(MainBank(proven, shown, reference));

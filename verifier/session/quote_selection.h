@@ -32,7 +32,8 @@ struct SelectionNeeds {
   bool Learn(std::span<const appraisal::Finding> findings);
 };
 
-// PCR 0 to 9, PCR 10 and every PCR that the list is known to extend, in
+// PCR 0 to 9, PCR 10 and every PCR that the list is known to extend, or has to
+// (`reference`), in
 // `wanted_bank`, an operator's choice. Without one it is a bank that an earlier
 // quote has proven (`progress`), else one of the hints: SHA-256 where it is
 // among them, else the least of those with larger digests, since a kernel may

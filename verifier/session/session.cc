@@ -163,6 +163,7 @@ void Session::OnHello(const HelloMessage& hello, absl::Time now) {
   // Nobody looks whether there is such an agent before there is a quote: its
   // challenge is the same as any [A35].
   named_ = hello.agent_id;
+  lineage_.previous = hello.previous_streams;
   hints_ = {.banks = hello.banks, .list_pcrs = hello.list_pcrs};
   byte_order_ = hello.big_endian ? ByteOrder::kBig : ByteOrder::kLittle;
   phase_ = Phase::kUnproven;
@@ -214,6 +215,9 @@ void Session::TakeRecord(AgentRecord record) {
     if (const auto bank = crypto::HashAlgorithmFromName(name)) {
       reference_.padded_sha1_banks.push_back(*bank);
     }
+  }
+  for (const uint32_t pcr : settings.list_pcrs) {
+    if (pcr < ima::kPcrCount) reference_.list_pcrs.set(pcr);
   }
   wanted_bank_ = crypto::HashAlgorithmFromName(settings.bank);
   auto rule = BootRuleOf(settings.boot, record_->pinned_boot_composite);
@@ -279,6 +283,7 @@ void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
   message.answer_within = answer_by - now;
   message.now = at_once;
   message.least_interval = options_.least_interval;
+  if (lineage_.stream.empty()) lineage_.stream = message.nonce;
   armed_ = std::move(challenge);
   output_.SendChallenge(message);
 }
@@ -416,7 +421,8 @@ bool Session::Prove(absl::Time now) {
   }
   TakeRecord(*std::move(record));
   proven_ = true;
-  const SessionTable::Proof proof = ticket_->Prove(AsText(ak_->name()), now);
+  const SessionTable::Proof proof =
+      ticket_->Prove(AsText(ak_->name()), std::exchange(lineage_, {}), now);
   return !proof.clone_suspected || RecordCloneSuspicion();
 }
 
@@ -528,6 +534,7 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
     RecordReason(policy.message());
     return Refuse(policy.message(), options_.retry_after);
   }
+  const std::optional<tpm::ClockInfo> judged_clock_info = record_->clock_info;
   if (!RecordNewBoot(verified.attest().clock_info)) return;
   const ListRequestMessage wanted =
       MayResume(verified) ? ListRequestMessage{record_->progress.entry_count,
@@ -574,6 +581,7 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
   job_.boot_problem = boot_problem_;
   job_.progress = record_->progress;
   job_.clock_info = verified.attest().clock_info;
+  job_.judged_clock_info = judged_clock_info;
   // A machine that boots does not keep its connections [A27].
   job_.reset_in_stream =
       stream_clock_.has_value() &&
@@ -938,8 +946,9 @@ void Session::OnClosed() {
 
 void Session::Refuse(absl::string_view reason, absl::Duration retry_after) {
   if (IsOpen()) {
-    output_.SendRefusal(
-        {.reason = std::string(reason), .retry_after = retry_after});
+    output_.SendRefusal({.reason = std::string(reason),
+                         .retry_after = retry_after,
+                         .proven = proven_});
   }
   OnClosed();
 }

@@ -232,6 +232,7 @@ class Session {
   // What the agent said, and, once it has shown a quote, what is known of it.
   std::optional<AgentId> named_;
   SelectionHints hints_;
+  SessionTable::Lineage lineage_;  // empty once it has proven itself
   SelectionNeeds needs_;
   ByteOrder byte_order_ = ByteOrder::kLittle;
   std::optional<AgentRecord> record_;

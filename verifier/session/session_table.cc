@@ -1,5 +1,6 @@
 #include "verifier/session/session_table.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -56,24 +57,32 @@ absl::Status SessionTable::Ticket::Name(const AgentId& agent) {
 
 void SessionTable::Ticket::NoteLive() {
   const std::lock_guard<std::mutex> lock(table_.mutex_);
-  found_live_ = agent_.has_value() && table_.proven_.contains(*agent_);
+  if (!agent_.has_value()) return;
+  const auto place = table_.proven_.find(*agent_);
+  if (place != table_.proven_.end()) found_live_ = place->second->stream_;
 }
 
 SessionTable::Proof SessionTable::Ticket::Prove(absl::string_view ak_name,
+                                                Lineage lineage,
                                                 absl::Time now) {
   const std::lock_guard<std::mutex> lock(table_.mutex_);
   Proof proof;
   if (proven_ || !agent_.has_value()) return proof;
   proven_ = true;
+  stream_ = std::move(lineage.stream);
   --table_.unproven_;
   CountDown(table_.unproven_by_address_, address_);
   CountDown(table_.unproven_by_agent_, std::pair(*agent_, address_));
   table_.Forget(now);
 
   const Ticket*& place = table_.proven_[*agent_];
-  if (place != nullptr) place->displaced_();
-  if (place != nullptr || found_live_) {
-    proof.displaced = true;
+  if (place != nullptr) {
+    place->displaced_();
+    found_live_ = place->stream_;
+  }
+  proof.displaced = found_live_.has_value();
+  if (proof.displaced && std::ranges::find(lineage.previous, *found_live_) ==
+                             lineage.previous.end()) {
     Displacements& seen = table_.displacements_[*agent_];
     if (seen.ak_name != ak_name) {
       seen = {.ak_name = std::string(ak_name), .times = {}};

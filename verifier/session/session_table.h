@@ -29,9 +29,9 @@ struct SessionLimits {
   size_t max_unproven = 2000;
   size_t max_unproven_per_address = 100;
   size_t max_unproven_per_agent = 4;
-  // So many proven streams of one AK, each of which displaces a live one,
-  // within this time are two machines that take turns [A33]. An agent whose
-  // connection breaks without a word leaves one behind now and then.
+  // So many proven streams of one AK, each of which displaces a live one of
+  // another process, within this time are two machines that take turns [A33].
+  // An agent that is killed may leave one behind now and then.
   size_t clone_displacements = 3;
   absl::Duration clone_window = absl::Minutes(1);
 };
@@ -44,6 +44,15 @@ class SessionTable {
     bool displaced = false;
     // And it wasn't the first one: the streams alternate.
     bool clone_suspected = false;
+  };
+
+  // How the streams of one agent's process are told from those of another
+  // machine that has its TPM's state. A stream is known by the nonce of its
+  // first challenge, which nobody but its peer has seen.
+  struct Lineage {
+    std::vector<uint8_t> stream;
+    // Those that the peer says it had before.
+    std::vector<std::vector<uint8_t>> previous;
   };
 
   // A stream's place; given up when destroyed. Used by one thread at a time.
@@ -62,8 +71,9 @@ class SessionTable {
     void NoteLive();
     // It has shown a quote by the AK `ak_name` of the agent that it named: it
     // is unproven no more, and displaces the stream that was there, whose
-    // `displaced` is called before this returns.
-    Proof Prove(absl::string_view ak_name, absl::Time now);
+    // `displaced` is called before this returns. One that the peer had itself
+    // was left behind by a connection that broke, and proves no second machine.
+    Proof Prove(absl::string_view ak_name, Lineage lineage, absl::Time now);
 
    private:
     friend class SessionTable;
@@ -75,7 +85,9 @@ class SessionTable {
     const std::function<void()> displaced_;
     std::optional<AgentId> agent_;
     bool proven_ = false;
-    bool found_live_ = false;
+    std::vector<uint8_t> stream_;
+    // The stream that had the agent when this one was about to claim it.
+    std::optional<std::vector<uint8_t>> found_live_;
   };
 
   explicit SessionTable(const SessionLimits& limits) : limits_(limits) {}

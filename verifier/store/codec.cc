@@ -27,8 +27,11 @@ using ::cupel::crypto::Digest;
 using ::cupel::crypto::HashAlgorithm;
 
 constexpr uint8_t kVersion = 1;
-constexpr uint8_t kProgressVersion = 2;  // 1 lacks the counts
-constexpr uint8_t kSettingsVersion = 2;  // 1 ends before bank
+// Progress: 1 lacks the counts, 2 list_pcrs.
+constexpr uint8_t kProgressVersion = 3;
+constexpr uint8_t kFindingsVersion = 2;  // 1 lacks the boot
+// Settings: 1 ends before bank, 2 before list_pcrs.
+constexpr uint8_t kSettingsVersion = 3;
 
 class Writer {
  public:
@@ -168,6 +171,12 @@ void WriteReplayer(const ima::Replayer& replayer, Writer& out) {
   }
 }
 
+ima::PcrSet ReadPcrs(Reader& in) {
+  const uint32_t mask = in.U32();
+  if (mask >> ima::kPcrCount != 0) in.Fail("a PCR that there isn't");
+  return ima::PcrSet(mask);
+}
+
 std::optional<ima::Replayer> ReadReplayer(Reader& in) {
   std::vector<ima::Bank> banks(in.Count(/*min_size=*/5));
   for (ima::Bank& bank : banks) {
@@ -175,9 +184,7 @@ std::optional<ima::Replayer> ReadReplayer(Reader& in) {
     bank.fill =
         in.Flag() ? ima::BankFill::kPaddedSha1 : ima::BankFill::kOwnHash;
   }
-  const uint32_t mask = in.U32();
-  if (mask >> ima::kPcrCount != 0) in.Fail("a PCR that there isn't");
-  const ima::PcrSet extended(mask);
+  const ima::PcrSet extended = ReadPcrs(in);
   std::vector<ima::ReplayTarget::Value> values;
   for (const ima::Bank& bank : banks) {
     for (uint32_t pcr = 0; pcr < ima::kPcrCount && in.ok(); ++pcr) {
@@ -255,6 +262,7 @@ std::vector<uint8_t> EncodeProgress(const Progress& progress) {
   out.Flag(progress.pending_digest.has_value());
   if (progress.pending_digest.has_value()) out.Digest(*progress.pending_digest);
   WriteCounts(progress.counts, out);
+  out.U32(static_cast<uint32_t>(progress.list_pcrs.to_ulong()));
   return out.Take();
 }
 
@@ -278,6 +286,11 @@ absl::StatusOr<Progress> DecodeProgress(std::span<const uint8_t> bytes) {
     progress.counts = ReadCounts(in);
   } else {  // what was passed was good, or excluded
     progress.counts.entries = progress.counts.good = progress.entry_count;
+  }
+  if (in.version() > 2) {
+    progress.list_pcrs = ReadPcrs(in);
+  } else if (progress.replayer.has_value()) {
+    progress.list_pcrs = progress.replayer->extended_pcrs();
   }
   return in.Finish(std::move(progress));
 }
@@ -307,7 +320,7 @@ absl::StatusOr<EntryCounts> DecodeCounts(std::span<const uint8_t> bytes) {
 }
 
 std::vector<uint8_t> EncodeFindings(std::span<const Finding> findings) {
-  Writer out('F');
+  Writer out('F', kFindingsVersion);
   out.Count(findings.size());
   for (const Finding& finding : findings) {
     out.Text(finding.id);
@@ -321,13 +334,18 @@ std::vector<uint8_t> EncodeFindings(std::span<const Finding> findings) {
     out.Text(finding.found);
     out.Text(finding.detail);
     out.Flag(finding.authenticated);
+    out.Flag(finding.boot.has_value());
+    if (finding.boot.has_value()) {
+      out.U32(finding.boot->reset_count);
+      out.U32(finding.boot->restart_count);
+    }
   }
   return out.Take();
 }
 
 absl::StatusOr<std::vector<Finding>> DecodeFindings(
     std::span<const uint8_t> bytes) {
-  Reader in(bytes, 'F', "findings");
+  Reader in(bytes, 'F', "findings", kFindingsVersion);
   std::vector<Finding> findings;
   const uint32_t count = in.Count(/*min_size=*/27);
   for (uint32_t i = 0; i < count && in.ok(); ++i) {
@@ -349,6 +367,10 @@ absl::StatusOr<std::vector<Finding>> DecodeFindings(
     finding.found = in.Text();
     finding.detail = in.Text();
     finding.authenticated = in.Flag();
+    if (in.version() > 1 && in.Flag()) {
+      const uint32_t reset_count = in.U32();
+      finding.boot = tpm::BootCounts{reset_count, in.U32()};
+    }
     findings.push_back(std::move(finding));
   }
   return in.Finish(std::move(findings));
@@ -408,6 +430,8 @@ std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
   }
   out.Text(settings.bank);
   out.Text(settings.on_gap);
+  out.Count(settings.list_pcrs.size());
+  for (const uint32_t pcr : settings.list_pcrs) out.U32(pcr);
   return out.Take();
 }
 
@@ -433,6 +457,10 @@ absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
   if (in.version() >= 2) {
     settings.bank = in.Text();
     settings.on_gap = in.Text();
+  }
+  if (in.version() >= 3) {
+    settings.list_pcrs.resize(in.Count(/*min_size=*/4));
+    for (uint32_t& pcr : settings.list_pcrs) pcr = in.U32();
   }
   return in.Finish(std::move(settings));
 }

@@ -911,13 +911,13 @@ absl::Status SqlStore::Reactivate(absl::string_view tenant, const AgentId& id,
             agent.state = AgentState::kExpected;
             agent.valid_until.reset();
           }
-          Progress fresh;
+          // All of the list is judged again, and what was held against the
+          // machine's history still is: it would be washed off otherwise.
+          agent.progress.key.clear();
           if (reactivation.reset_counters) {
             agent.clock_info.reset();
-          } else {
-            fresh.clock_info = agent.progress.clock_info;
+            agent.progress = {};
           }
-          agent.progress = std::move(fresh);
         }
         agent.state_reason = text;
         if (!reactivation.boot_composite.empty()) {
@@ -1139,10 +1139,11 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
     }
     CUPEL_RETURN_IF_ERROR(
         db.Execute(absl::StrCat("UPDATE agents SET state = 3,"
-                                " valid_until = NULL, state_reason = :reason"
+                                " valid_until = :until, state_reason = :reason"
                                 " WHERE state = 4 AND ",
                                 kNaming),
-                   {SqlText(text), SqlText(tenant), SqlText(name)})
+                   {SqlTime(PendingUntil()), SqlText(text), SqlText(tenant),
+                    SqlText(name)})
             .status());
     return db
         .Execute(absl::StrCat("UPDATE agents SET"

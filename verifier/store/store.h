@@ -54,6 +54,8 @@ struct AgentSettings {
   // What a new boot means, before which there was a span without evidence:
   // "event"; "failure", until an operator accepts it; empty: "event".
   std::string on_gap;
+  // PCRs of the list beside PCR 10: 11 to 15, ascending.
+  std::vector<uint32_t> list_pcrs = {};
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };
 
@@ -110,8 +112,8 @@ struct AgentRecord {
   std::vector<AcceptedFinding> accepted = {};
   std::string boot_composite = {};  // hex; of the last quote that was judged
   std::string pinned_boot_composite = {};  // hex; approved by an operator
-  // Of the last quote that was judged, whatever came of it: the boot that
-  // `findings` are about. Progress has that of the last one that passed.
+  // Of the last quote that was judged, whatever came of it. Progress has that
+  // of the last one that passed.
   std::optional<tpm::ClockInfo> clock_info = {};
   appraisal::Progress progress = {};
 
@@ -264,8 +266,9 @@ class Store {
                                    absl::string_view who) = 0;
   virtual absl::Status DeleteAgent(absl::string_view tenant, const AgentId& id,
                                    absl::string_view who) = 0;
-  // FAILED or STOPPED becomes PENDING; progress is dropped, history (the
-  // counters, unless `reset_counters`) stays. A PENDING agent stays so, and has
+  // FAILED or STOPPED becomes PENDING; the whole list is to be judged again
+  // (Progress::key is empty), and what it is held against stays, unless
+  // `reset_counters`. A PENDING agent stays so, and has
   // its boot approved by it. kFailedPrecondition in any other state, and for a
   // PENDING agent without a boot to approve, or with anything else.
   virtual absl::Status Reactivate(absl::string_view tenant, const AgentId& id,

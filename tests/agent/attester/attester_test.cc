@@ -145,6 +145,23 @@ TEST_CASE("Attester: says Hello first, and nothing else unasked") {
   CHECK(machine.Nothing());
 }
 
+TEST_CASE("Attester: says which streams it had before [A33]") {
+  Machine machine;
+  for (uint8_t i = 0; i < 12; ++i) {
+    machine.attester.OnConnected(machine.now);
+    machine.attester.OnCertificate(machine.certificate);
+    const HelloMessage hello = machine.Expect<HelloMessage>();
+    CAPTURE(i);
+    REQUIRE(hello.previous_streams.size() == std::min<size_t>(i, 8));
+    if (i > 0) {
+      CHECK(hello.previous_streams.back() == machine.MakeChallenge(i).nonce);
+    }
+    machine.Receive(machine.MakeChallenge(i + 1));
+    // A stream is known by its first challenge.
+    machine.Receive(machine.MakeChallenge(100 + i));
+  }
+}
+
 TEST_CASE("Attester: a quote answers its challenge and no other") {
   Machine machine;
   machine.Connect();

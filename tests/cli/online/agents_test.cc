@@ -80,6 +80,11 @@ TEST_CASE("enrolled: machines that nobody has added") {
   CHECK(Json::parse(bench.Run({"enrolled", "--json"}).out).size() == 1);
 }
 
+std::string Accepted(absl::string_view id) {
+  return absl::StrCat("cupel-tenant reactivate ", kAgent, " --accept ", id, "@",
+                      kHandle, " --reason WHY");
+}
+
 TEST_CASE("explain: what the policy had, what the machine ran, what to do") {
   OnlineBench bench;
   bench.AddFailed(kAgent, "/opt/x");
@@ -87,23 +92,19 @@ TEST_CASE("explain: what the policy had, what the machine ran, what to do") {
   CHECK(result.exit_code == 1);
   CHECK(absl::StrContains(result.out, "nothing about this file"));
   CHECK(absl::StrContains(result.out, "what to do:"));
-  CHECK(absl::StrContains(result.out, "--accept 'ima.not_in_policy:/opt/x'"));
+  CHECK(absl::StrContains(result.out, Accepted("ima.not_in_policy")));
   const Json json = Json::parse(bench.Run({"explain", kAgent, "--json"}).out);
   CHECK_FALSE(json["findings"][0]["cure"].get<std::string>().empty());
+  CHECK(json["findings"][0]["accept_as"] ==
+        absl::StrCat("ima.not_in_policy@", kHandle));
 }
 
 TEST_CASE("explain: how to accept only what can be accepted") {
   OnlineBench bench;
-  v1::Agent& agent = bench.AddFailed(kAgent, "/opt/it's");
-  CHECK(absl::StrContains(bench.Run({"explain", kAgent}).out,
-                          "--accept 'ima.not_in_policy:PATH'"));
-  agent.mutable_findings(0)->set_id("quote.signature");
+  v1::Agent& agent = bench.AddFailed(kAgent, "/opt/x");
+  agent.mutable_findings(0)->clear_accept_as();
   CHECK_FALSE(
       absl::StrContains(bench.Run({"explain", kAgent}).out, "--accept"));
-  agent.mutable_findings(0)->set_id("boot.pcr_mismatch");
-  agent.mutable_findings(0)->clear_path();
-  CHECK(absl::StrContains(bench.Run({"explain", kAgent}).out,
-                          "--accept boot.pcr_mismatch --reason"));
 }
 
 TEST_CASE("status: an agent that has enrolled, and that nobody has added") {
@@ -145,8 +146,14 @@ TEST_CASE("reactivate: what can't be accepted is refused here already") {
                IsRefused(text));
   };
   refused("quote.signature", "can't be accepted");
-  refused("ima.not_in_policy:/x\xff", "no UTF-8");
-  CHECK_THAT(bench.Run({"reactivate", kAgent, "--accept", "ima.not_in_policy"}),
+  refused(absl::StrCat("quote.signature@", kHandle), "can't be accepted");
+  refused("ima.not_in_policy", "what `explain` prints");
+  refused("ima.not_in_policy:/opt/x", "what `explain` prints");
+  refused("ima.not_in_policy@4f9a", "what `explain` prints");
+  refused(absl::StrCat("ima.not_in_policy@", std::string(32, 'x')),
+          "what `explain` prints");
+  CHECK_THAT(bench.Run({"reactivate", kAgent, "--accept",
+                        absl::StrCat("ima.not_in_policy@", kHandle)}),
              IsRefused("--reason"));
   CHECK(bench.state().calls == 0);
 }
@@ -155,14 +162,15 @@ TEST_CASE("reactivate: with what is accepted, and why") {
   OnlineBench bench;
   bench.AddFailed(kAgent, "/opt/x");
   const CommandResult result =
-      bench.Run({"reactivate", kAgent, "--accept", "ima.not_in_policy:/opt/x",
-                 "--reason", "known", "--reset-counters"});
+      bench.Run({"reactivate", kAgent, "--accept",
+                 absl::StrCat("ima.not_in_policy@", kHandle), "--reason",
+                 "known", "--reset-counters"});
   CAPTURE(result);
   REQUIRE(result.exit_code == 0);
   CHECK(absl::StrContains(result.out, "PENDING"));
   const v1::ReactivateRequest& asked = bench.state().reactivate;
   REQUIRE(asked.accept_size() == 1);
-  CHECK(asked.accept(0) == "ima.not_in_policy:/opt/x");
+  CHECK(asked.accept(0) == absl::StrCat("ima.not_in_policy@", kHandle));
   CHECK(asked.reason() == "known");
   CHECK(asked.reset_counters());
   CHECK_THAT(bench.Run({"reactivate", kAgent, "--accept", "ima.no_such"}),

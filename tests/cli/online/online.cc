@@ -58,6 +58,7 @@ v1::Agent& OnlineBench::AddFailed(const std::string& id,
   finding->set_path(path);
   finding->set_entry_index(17);
   finding->set_authenticated(true);
+  finding->set_accept_as(absl::StrCat("ima.not_in_policy@", kHandle));
   return agent;
 }
 

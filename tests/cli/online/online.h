@@ -16,6 +16,9 @@ namespace cupel::testing {
 inline constexpr char kAgent[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
 inline constexpr char kOtherAgent[] = "0a0a0a0a-d2f1-4a97-9ef7-75bd81c00001";
 
+// What findings of this bench are accepted by, behind the id.
+inline constexpr char kHandle[] = "4f9a1c35e0b2d7768a90cc125e7b3d41";
+
 class OnlineBench {
  public:
   OnlineBench();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/strings/match.h"
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
 #include "tests/support/evidence_builder.h"
@@ -217,6 +218,43 @@ TEST_CASE("Entries on PCR 11 are replayed by themselves") {
     const Appraisal appraisal = evidence.Appraise();
     CHECK(appraisal.counts.entries == 7);
     CHECK(appraisal.counts.pending == 0);
+  }
+}
+
+TEST_CASE("A8: a PCR's entries can't all be left out") {
+  FakeMachine machine;
+  machine.quoted_pcrs |= uint32_t{1} << 11;
+  // What the TPM has extended, and a list without that.
+  machine.list_pcrs = {10, 11};
+  machine.Run("/usr/bin/ten");
+  FakeMachine hiding = machine;
+  machine.list.AddFile("/tmp/evil", FileDigestOf("evil"), 11);
+  ValidEvidence evidence = machine.Attest();
+  REQUIRE(FindFinding(evidence.Appraise(), "ima.not_in_policy") != nullptr);
+  evidence.list = hiding.list.bytes();
+  // Nobody can tell, unless it is known that the machine extends PCR 11.
+  CHECK(evidence.Appraise().verdict == Verdict::kPass);
+  SECTION("by what an operator said") {
+    evidence.reference.list_pcrs.set(11);
+    const Appraisal appraisal = evidence.Appraise();
+    CHECK(FindingIds(appraisal) == Ids{"ima.history_lost"});
+    CHECK(absl::StrContains(appraisal.findings[0].detail, "PCR 11"));
+  }
+  SECTION("by what it has shown in an earlier boot") {
+    evidence.progress.list_pcrs.set(11);
+    CHECK(FindFinding(evidence.Appraise(), "ima.history_lost") != nullptr);
+  }
+  SECTION("a machine that measures nothing there passes") {
+    ValidEvidence honest = hiding.Attest();
+    honest.reference.list_pcrs.set(11);
+    CHECK(honest.Appraise().verdict == Verdict::kPass);
+  }
+  SECTION("what passes is remembered") {
+    FakeMachine other = hiding;
+    other.Run("/usr/bin/eleven", 11);
+    const Appraisal appraisal = other.Attest().Appraise();
+    REQUIRE(appraisal.verdict == Verdict::kPass);
+    CHECK(appraisal.progress.list_pcrs == ima::PcrSet(1u << 10 | 1u << 11));
   }
 }
 

@@ -141,6 +141,18 @@ TEST_CASE("A path can neither forge a line nor steer a terminal [A20]") {
   }
 }
 
+TEST_CASE("A path can't be taken for the fields behind it [A20]") {
+  LogTest test;
+  Appraisal appraisal = EvilScript();
+  appraisal.findings = {
+      FindingFor("ima.not_in_policy", "/x agent=of-somebody-else finding=y")};
+  LogAppraisal(Id(), appraisal, test.log);
+  CHECK(absl::StrContains(
+      test.text,
+      "File not found in allowlist: \"/x agent=of-somebody-else finding=y\" "
+      "agent=d432fbb3"));
+}
+
 TEST_CASE("A thousand bad files are a few lines and a count") {
   LogTest test;
   Appraisal appraisal = EvilScript();

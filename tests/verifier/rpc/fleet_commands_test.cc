@@ -4,12 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "common/crypto/digest.h"
 #include "common/util/bytes.h"
 #include "tests/support/memory_store.h"
 #include "tests/support/status_matchers.h"
+#include "verifier/session/accepted_findings.h"
 
 namespace cupel::verifier {
 namespace {
@@ -39,6 +41,7 @@ struct Rig {
   testing::MemoryStore store;
   FleetCommands commands{store, absl::Seconds(10), absl::Seconds(10),
                          [](const AgentId&) { return false; }};
+  tpm::BootCounts counts = {7, 2};
   int nonces = 0;
 
   AgentId id(const std::string& text = Id()) { return *AgentId::Parse(text); }
@@ -72,15 +75,17 @@ struct Rig {
               const std::string& boot_composite = std::string(64, 'b'),
               const std::string& text = Id()) {
     const AgentRecord agent = *store.GetAgent("acme", id(text));
-    VerdictWrite write{.id = agent.id,
-                       .owner_epoch = agent.owner_epoch,
-                       .policy_epoch = agent.policy_epoch,
-                       .state = state,
-                       .reason = "a reason",
-                       .boot_composite = boot_composite,
-                       .decided = state.has_value(),
-                       .clock_info = tpm::ClockInfo{
-                           .clock = 5, .reset_count = 7, .restart_count = 2}};
+    VerdictWrite write{
+        .id = agent.id,
+        .owner_epoch = agent.owner_epoch,
+        .policy_epoch = agent.policy_epoch,
+        .state = state,
+        .reason = "a reason",
+        .boot_composite = boot_composite,
+        .decided = state.has_value(),
+        .clock_info = tpm::ClockInfo{.clock = 5,
+                                     .reset_count = counts.reset_count,
+                                     .restart_count = counts.restart_count}};
     if (!findings.empty()) write.findings = std::move(findings);
     REQUIRE_THAT(store.RecordVerdict(write).status(), IsOk());
   }
@@ -101,6 +106,7 @@ appraisal::Finding FileFinding(const std::string& path) {
       MakeFinding("ima.not_in_policy", Severity::kFailure, "a file");
   finding.path = path;
   finding.found = "sha256:00";
+  finding.boot = tpm::BootCounts{7, 2};
   return finding;
 }
 
@@ -109,7 +115,7 @@ TEST_CASE("A finding is accepted in the boot that it was found in") {
   rig.Add();
   // Its first appraisal: no quote of it has ever passed.
   rig.Record(AgentState::kFailed, {FileFinding("/a"), FileFinding("/b")});
-  const auto reply = rig.Reactivate({"ima.not_in_policy:/a"});
+  const auto reply = rig.Reactivate({AcceptanceOf(FileFinding("/a"))});
   REQUIRE_THAT(reply.status(), IsOk());
   const AgentRecord agent = rig.Get();
   REQUIRE(agent.accepted.size() == 1);
@@ -130,14 +136,64 @@ TEST_CASE("What can't be accepted is refused, and nothing changes") {
   Rig rig;
   rig.Add();
   rig.Record(AgentState::kFailed, {FileFinding("/a")});
-  CHECK_THAT(rig.Reactivate({"ima.not_in_policy:/z"}).status(),
-             StatusIs(kNotFound, "/z"));
+  for (const std::string& none :
+       {AcceptanceOf(FileFinding("/z")), std::string("ima.not_in_policy"),
+        std::string("ima.not_in_policy@"), std::string("ima.not_in_policy:/a"),
+        absl::AsciiStrToUpper(AcceptanceOf(FileFinding("/a")))}) {
+    CAPTURE(none);
+    CHECK_FALSE(rig.Reactivate({none}).ok());
+  }
+  CHECK_THAT(rig.Reactivate({AcceptanceOf(FileFinding("/z"))}).status(),
+             StatusIs(kNotFound, "explain"));
   CHECK_THAT(rig.Reactivate({"ima.history_lost"}).status(),
              StatusIs(kFailedPrecondition, "accepted"));
-  CHECK_THAT(rig.Reactivate({"ima.not_in_policy"}, "").status(),
+  CHECK_THAT(rig.Reactivate({AcceptanceOf(FileFinding("/a"))}, "").status(),
              StatusIs(kInvalidArgument, "reason"));
   CHECK(rig.Get().state == AgentState::kFailed);
   CHECK(rig.Get().accepted.empty());
+}
+
+TEST_CASE("What was found since the operator looked is not accepted") {
+  Rig rig;
+  rig.Add();
+  const appraisal::Finding harmless = FileFinding("/opt/x");
+  rig.Record(AgentState::kFailed, {harmless});
+  const std::string shown = AcceptanceOf(harmless);
+  SECTION("the same file with other content") {
+    appraisal::Finding evil = harmless;
+    evil.found = "sha256:01";
+    rig.Record(std::nullopt, {evil, harmless});
+    REQUIRE_THAT(rig.Reactivate({shown}).status(), IsOk());
+    REQUIRE(rig.Get().accepted.size() == 1);
+    CHECK(rig.Get().accepted[0].found == "sha256:00");
+  }
+  SECTION("which alone is on record") {
+    appraisal::Finding evil = harmless;
+    evil.found = "sha256:01";
+    rig.Record(std::nullopt, {evil});
+    CHECK_THAT(rig.Reactivate({shown}).status(), StatusIs(kNotFound));
+  }
+  SECTION("the same in another boot") {
+    appraisal::Finding later = harmless;
+    ++later.boot->reset_count;
+    rig.Record(std::nullopt, {later});
+    CHECK_THAT(rig.Reactivate({shown}).status(), StatusIs(kNotFound));
+  }
+  SECTION("what is on record from before a boot") {
+    ++rig.counts.reset_count;
+    rig.Record(std::nullopt, {});
+    CHECK_THAT(rig.Reactivate({shown}).status(),
+               StatusIs(kFailedPrecondition, "booted since"));
+    CHECK(rig.Get().state == AgentState::kFailed);
+  }
+  SECTION("nor what nobody knows the boot of") {
+    appraisal::Finding undated = harmless;
+    undated.boot.reset();
+    CHECK(AcceptanceOf(undated).empty());
+    rig.Record(std::nullopt, {undated});
+    CHECK_FALSE(rig.Reactivate({""}).ok());
+    CHECK_FALSE(rig.Reactivate({shown}).ok());
+  }
 }
 
 TEST_CASE("A boot is approved that the operator has looked at") {
@@ -168,8 +224,9 @@ TEST_CASE("A boot is approved that the operator has looked at") {
     appraisal::Finding finding =
         MakeFinding("boot.pcr_mismatch", Severity::kFailure, "another boot");
     finding.found = "sha256:" + shown;
+    finding.boot = rig.counts;
     rig.Record(AgentState::kFailed, {finding}, shown);
-    REQUIRE_THAT(rig.Reactivate({"boot.pcr_mismatch"}).status(), IsOk());
+    REQUIRE_THAT(rig.Reactivate({AcceptanceOf(finding)}).status(), IsOk());
     CHECK(rig.Get().pinned_boot_composite.empty());
     CHECK(rig.Get().accepted.size() == 1);
   }

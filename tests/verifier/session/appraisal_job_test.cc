@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "catch2/catch.hpp"
 #include "tests/support/evidence_builder.h"
 #include "tests/support/status_matchers.h"
@@ -14,6 +15,7 @@ namespace {
 
 using ::cupel::appraisal::Appraisal;
 using ::cupel::appraisal::Finding;
+using ::cupel::appraisal::MakeFinding;
 using ::cupel::appraisal::Proof;
 using ::cupel::appraisal::Severity;
 using ::cupel::appraisal::Verdict;
@@ -123,6 +125,64 @@ TEST_CASE("An accepted finding clears no other one") {
     a.job = job;
   }
   CHECK(Run(a.job).verdict == Verdict::kFail);
+}
+
+TEST_CASE("A33: counters don't go back behind the last quote that was judged") {
+  const FakeMachine machine;
+  AppraisalJob job = JobOf(machine);
+  job.judged_clock_info = job.clock_info;
+  CHECK(Run(job).verdict == Verdict::kPass);
+  tpm::ClockInfo& judged = *job.judged_clock_info;
+  SECTION("the clock") { judged.clock += 400'000; }
+  SECTION("the reset count") { ++judged.reset_count; }
+  SECTION("the restart count") { ++judged.restart_count; }
+  const Appraisal appraisal = Run(job);
+  CHECK(appraisal.verdict == Verdict::kFail);
+  CHECK(FindFinding(appraisal, "tpm.clone_suspected") != nullptr);
+  CHECK(appraisal.progress.key == job.progress.key);
+}
+
+TEST_CASE("A43: an accepted violation is that one, whatever path others show") {
+  FakeMachine machine;
+  machine.list.AddViolation("/usr/bin/sh");
+  AppraisalJob job = JobOf(machine);
+  const Appraisal failed = Run(job);
+  const Finding* const violation = FindFinding(failed, "ima.violation");
+  REQUIRE(violation != nullptr);
+  const std::vector<AcceptedFinding> accepted = {Accept(*violation, job)};
+  job.accepted = accepted;
+  CHECK(Run(job).verdict == Verdict::kPass);
+
+  machine.list.AddViolation("/usr/bin/sh");
+  AppraisalJob again = JobOf(machine);
+  again.accepted = accepted;
+  CHECK(Run(again).verdict == Verdict::kFail);
+}
+
+TEST_CASE("A finding is accepted by all that makes it this one") {
+  Finding finding = MakeFinding("ima.not_in_policy", Severity::kFailure, "");
+  finding.path = "/a";
+  finding.found = "sha256:00";
+  finding.boot = tpm::BootCounts{7, 2};
+  const std::string acceptance = AcceptanceOf(finding);
+  CHECK(absl::StartsWith(acceptance, "ima.not_in_policy@"));
+  CHECK(acceptance.size() == std::string("ima.not_in_policy@").size() + 32);
+  Finding other = finding;
+  other.detail = "words";
+  other.entry_index = 3;
+  CHECK(AcceptanceOf(other) == acceptance);
+  SECTION("id") { other.id = "ima.digest_mismatch"; }
+  SECTION("path") { other.path = "/b"; }
+  SECTION("content") { other.found = "sha256:01"; }
+  SECTION("where one ends and the next begins") {
+    other.path = "/as";
+    other.found = "ha256:00";
+  }
+  SECTION("boot") { ++other.boot->reset_count; }
+  SECTION("restart") { ++other.boot->restart_count; }
+  SECTION("an id that can't be accepted") { other.id = "ima.history_lost"; }
+  SECTION("no boot") { other.boot.reset(); }
+  CHECK(AcceptanceOf(other) != acceptance);
 }
 
 TEST_CASE("What is about the evidence as a whole can't be accepted") {

@@ -48,11 +48,27 @@ TEST_CASE("A combination is compiled once and shared") {
   CHECK((*other)->content_id() != (*first)->content_id());
   CHECK(c.cache.load_count() == 2);
 
-  // So is another tenant's, of the same content: nothing is loaded for it.
-  c.store.Put("other", "mine", c.file);
+  // A second name of the same content costs nothing.
+  c.store.Put("acme", "again", c.file);
+  REQUIRE_THAT(c.cache.Get("acme", {"again"}).status(), IsOk());
+  CHECK(c.cache.load_count() == 2);
+}
+
+TEST_CASE("A tenant learns nothing of another one's policy of the same bytes") {
+  Cache c;
+  const std::string deny = absl::StrCat(
+      R"({"meta":{"version":1},"digests":{},"deny":{"digests":["sha256:)",
+      std::string(64, 'a'), R"("]}})");
+  c.store.Put("acme", "project-x", deny);
+  c.store.Put("other", "mine", deny);
+  REQUIRE_THAT(c.cache.Get("acme", {"project-x"}).status(), IsOk());
   const auto mine = c.cache.Get("other", {"mine"});
   REQUIRE_THAT(mine.status(), IsOk());
-  CHECK(c.cache.load_count() == 2);
+  const policy::DenyRule* const rule = (*mine)->FindDeny(
+      crypto::HashAlgorithm::kSha256, std::vector<uint8_t>(32, 0xaa));
+  REQUIRE(rule != nullptr);
+  CHECK(rule->origin.find("mine") != std::string::npos);
+  CHECK(rule->origin.find("project-x") == std::string::npos);
 }
 
 TEST_CASE("A name is looked up each time") {

@@ -98,6 +98,12 @@ TEST_CASE("PCRs of the list are added, from whoever knows of them") {
   CHECK(needs.Learn({&finding, 1}));
   CHECK_FALSE(needs.Learn({&finding, 1}));
   CHECK(Select({}, {}, needs) == Usual("sha256") + ",14");
+  // An operator, or an earlier boot.
+  appraisal::Reference reference;
+  reference.list_pcrs.set(12);
+  appraisal::Progress progress;
+  progress.list_pcrs.set(13);
+  CHECK(Select(reference, {}, {}, progress) == Usual("sha256") + ",12,13");
 }
 
 TEST_CASE("The bank of boot_aggregate is quoted too, if the TPM has it") {

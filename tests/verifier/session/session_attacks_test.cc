@@ -775,6 +775,26 @@ TEST_CASE("A33: two proven streams of one AK that alternate") {
   for (auto& stream : streams) stream->session->OnClosed();
 }
 
+TEST_CASE("A33: an agent whose connection is cut again and again is no clone") {
+  Rig rig;
+  rig.Trust();
+  std::vector<std::unique_ptr<Stream>> streams;
+  std::vector<uint8_t> last = rig.stream->output.challenges.front().nonce;
+  for (int i = 0; i < 6; ++i) {
+    rig.verifier.now += absl::Seconds(1);
+    streams.push_back(std::make_unique<Stream>(rig.verifier, rig.machine));
+    Stream& stream = *streams.back();
+    HelloMessage hello = stream.Hello();
+    hello.previous_streams = {last};
+    stream.session->OnHello(hello, rig.verifier.now);
+    last = stream.output.challenges.front().nonce;
+    stream.SendQuote();
+    CHECK(stream.state() == AgentState::kTrusted);
+  }
+  CHECK(rig.stream->displaced == 1);
+  for (auto& stream : streams) stream->session->OnClosed();
+}
+
 TEST_CASE("A33: a clone that went another way is told by its list") {
   Rig rig;
   FakeMachine clone = rig.machine;

@@ -55,6 +55,7 @@ Progress WholeProgress() {
                      .violations = 6,
                      .other_failures = 7,
                      .pending = 8};
+  progress.list_pcrs = ima::PcrSet(1u << 10 | 1u << 11);
   progress.pending_size = 77;
   progress.pending_digest = Digest::Filled(HashAlgorithm::kSha256, 8);
   return progress;
@@ -70,6 +71,7 @@ std::vector<Finding> TwoFindings() {
   findings[0].expected = "sha256:00";
   findings[0].found = "sha256:01";
   findings[0].authenticated = false;
+  findings[0].boot = tpm::BootCounts{7, 2};
   findings[1] = appraisal::MakeFinding("boot.any", Severity::kNotice, "");
   return findings;
 }
@@ -124,6 +126,7 @@ TEST_CASE("progress is stored exactly", "[store]") {
   CHECK(read->clock_info == progress.clock_info);
   CHECK(read->boot_pcrs == progress.boot_pcrs);
   CHECK(read->counts == progress.counts);
+  CHECK(read->list_pcrs == progress.list_pcrs);
   CHECK(read->pending_size == 77);
   CHECK(read->pending_digest == progress.pending_digest);
   REQUIRE(read->replayer.has_value());
@@ -136,6 +139,13 @@ TEST_CASE("progress is stored exactly", "[store]") {
 TEST_CASE("progress that an earlier version has stored is read", "[store]") {
   const Progress progress = WholeProgress();
   std::vector<uint8_t> old = EncodeProgress(progress);
+  old[1] = 2;
+  CHECK_THAT(StatusOf(DecodeProgress(old)), StatusIs(kDataLoss, "left over"));
+  old.resize(old.size() - sizeof(uint32_t));
+  const auto second = DecodeProgress(old);
+  REQUIRE_THAT(StatusOf(second), IsOk());
+  CHECK(second->counts == progress.counts);
+  CHECK(second->list_pcrs == progress.replayer->extended_pcrs());
   old[1] = 1;
   CHECK_THAT(StatusOf(DecodeProgress(old)), StatusIs(kDataLoss, "left over"));
   old.resize(old.size() - 9 * sizeof(uint64_t));
@@ -163,6 +173,21 @@ TEST_CASE("findings are stored exactly", "[store]") {
   CHECK_FALSE((*read)[0].authenticated);
   CHECK((*read)[1].severity == Severity::kNotice);
   CHECK_FALSE((*read)[1].pcr.has_value());
+  CHECK((*read)[0].boot == tpm::BootCounts{7, 2});
+  CHECK_FALSE((*read)[1].boot.has_value());
+}
+
+TEST_CASE("findings of the first version are of no boot that is known",
+          "[store]") {
+  std::vector<uint8_t> first = EncodeFindings(
+      std::vector{appraisal::MakeFinding("boot.any", Severity::kNotice, "")});
+  first[1] = 1;
+  first.pop_back();  // that there is no boot
+  const auto read = DecodeFindings(first);
+  REQUIRE_THAT(StatusOf(read), IsOk());
+  REQUIRE(read->size() == 1);
+  CHECK((*read)[0].id == "boot.any");
+  CHECK_FALSE((*read)[0].boot.has_value());
 }
 
 TEST_CASE("a count that can't be right allocates nothing", "[store]") {
@@ -181,11 +206,15 @@ TEST_CASE("the other values are stored exactly", "[store]") {
   settings.interval = absl::Milliseconds(1500);
   settings.bank = "sha384";
   settings.on_gap = "failure";
+  settings.list_pcrs = {11, 15};
   CheckExact(EncodeSettings(settings), EncodeSettings, DecodeSettings);
   CHECK(*DecodeSettings(EncodeSettings(settings)) == settings);
   CHECK(*DecodeSettings(EncodeSettings({})) == AgentSettings());
-  // As version 1 had them.
+  // As versions 2 and 1 had them.
   std::vector<uint8_t> first = EncodeSettings({});
+  first[1] = 2;
+  first.resize(first.size() - 4);
+  CHECK(*DecodeSettings(first) == AgentSettings());
   first[1] = 1;
   first.resize(first.size() - 8);
   CHECK(*DecodeSettings(first) == AgentSettings());

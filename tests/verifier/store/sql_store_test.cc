@@ -457,8 +457,10 @@ TEST_CASE("kill -9 loses no verdict and invents none", "[store][sqlite]") {
   AddOne(*OpenStore(path));
   std::mt19937 random(20240229);
   uint64_t total = 0;
-  for (int kill_number = 0; kill_number < 40; ++kill_number) {
+  // On a machine that is busy few of them get to write much.
+  for (int kill_number = 0; kill_number < 40 || total <= 100; ++kill_number) {
     CAPTURE(kill_number);
+    REQUIRE(kill_number < 2000);
     int ends[2];
     REQUIRE(pipe(ends) == 0);
     const pid_t child = fork();
@@ -501,7 +503,6 @@ TEST_CASE("kill -9 loses no verdict and invents none", "[store][sqlite]") {
     }
     total = stored;
   }
-  CHECK(total > 100);
 }
 
 }  // namespace

@@ -1,0 +1,39 @@
+#include "verifier/rpc/refusal_log.h"
+
+#include <utility>
+
+namespace cupel::verifier {
+namespace {
+
+constexpr char kOthers[] = "others";
+
+}  // namespace
+
+void RefusalLog::Write(LogLevel level, absl::string_view what,
+                       absl::string_view address, std::vector<LogField> fields,
+                       absl::Time now) {
+  uint64_t unlogged = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (addresses_.size() >= bounds_.max_addresses &&
+        !addresses_.contains(address)) {
+      absl::erase_if(addresses_, [&](const auto& one) {
+        return one.second.next <= now && one.second.unlogged == 0;
+      });
+    }
+    const bool fits = addresses_.size() < bounds_.max_addresses ||
+                      addresses_.contains(address);
+    Address& seen = addresses_[fits ? address : absl::string_view(kOthers)];
+    if (now < seen.next) {
+      ++seen.unlogged;
+      return;
+    }
+    seen.next = now + bounds_.interval;
+    unlogged = std::exchange(seen.unlogged, 0);
+  }
+  fields.emplace_back("address", address);
+  if (unlogged > 0) fields.emplace_back("unlogged", unlogged);
+  log_.Log(level, what, fields);
+}
+
+}  // namespace cupel::verifier
