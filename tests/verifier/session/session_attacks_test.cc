@@ -9,7 +9,6 @@
 #include "common/util/bytes.h"
 #include "tests/support/status_matchers.h"
 #include "tests/verifier/session/session_rig.h"
-#include "verifier/session/qualifying_data.h"
 
 namespace cupel::verifier {
 namespace {
