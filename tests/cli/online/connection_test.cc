@@ -125,6 +125,12 @@ TEST_CASE("connection: without a certificate no command starts") {
       bench.Write("other.pem", MakeTestOperator("other").key_pem);
   CHECK_THAT(bench.Run(status + Arguments{"--key", other}),
              IsRefused("not the key of"));
+  // Whichever of the CA's certificates it is.
+  const std::string ca = bench.Write(
+      "roots.pem", absl::StrCat(TestCa("Other CA").pem(),
+                                "-----BEGIN CERTIFICATE-----\nMIIB\n"));
+  CHECK_THAT(bench.Run(status + Arguments{"--ca", ca}),
+             IsRefused("roots.pem: no certificates in PEM: PEM block 2"));
   CHECK(bench.state().calls == 0);
 }
 
