@@ -8,6 +8,7 @@
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
 #include "tenant/cures.h"
+#include "tenant/finding_report.h"
 #include "tenant/help_formatter.h"
 
 namespace cupel::tenant {

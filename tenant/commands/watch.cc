@@ -16,6 +16,7 @@
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/finding_report.h"
 #include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
