@@ -2,6 +2,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/appraisal/finding.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "tenant/agent_report.h"
@@ -67,7 +68,7 @@ void Explain(const ReportedFinding& finding, const std::string& agent) {
   if (help != nullptr) {
     line("what to do:      ", EscapeForDisplay(help->cure));
   }
-  if (finding.severity == "failure" && CanBeAccepted(finding.id)) {
+  if (finding.severity == "failure" && appraisal::IsAcceptable(finding.id)) {
     line("to accept it:    ",
          absl::StrCat("cupel-tenant reactivate ", agent, " --accept ",
                       AcceptArgument(finding), " --reason WHY"));

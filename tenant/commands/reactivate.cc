@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/appraisal/finding.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
@@ -34,7 +35,7 @@ absl::Status CheckAccepted(const std::string& finding) {
                      "colon where it has one; there is no finding ",
                      Quoted(finding, 200)));
   }
-  if (!CanBeAccepted(id)) {
+  if (!appraisal::IsAcceptable(id)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--accept ", id,
         ": it would vouch for evidence that nobody knows, so it can't be "

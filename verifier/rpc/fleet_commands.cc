@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/appraisal/finding.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/openssl.h"
 #include "common/util/bytes.h"
@@ -21,7 +22,6 @@
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 #include "verifier/rpc/fleet_messages.h"
-#include "verifier/session/accepted_findings.h"
 
 namespace cupel::verifier {
 namespace {
@@ -90,7 +90,7 @@ absl::Status Accept(const AgentRecord& agent, const std::string& text,
                     std::vector<AcceptedFinding>& accepted) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(text, absl::MaxSplits(':', 1));
-  if (!IsAcceptable(parts.first)) {
+  if (!appraisal::IsAcceptable(parts.first)) {
     return absl::FailedPreconditionError(absl::StrCat(
         "accept: ", Quoted(parts.first, 64),
         " is no finding that can be accepted: it would vouch for evidence that "

@@ -17,11 +17,7 @@ namespace cupel::verifier {
 // same, in the boot of `clock_info` (both counts), and if a PCR covers it
 // (Finding::authenticated): so the same file with other content fails, as does
 // the same one after a reboot. Never accepted, whatever the record says: what
-// says that the quote or the list is not authentic ("quote.*",
-// "ima.history_lost", and everything else that names neither an entry nor a
-// PCR's value): accepting it would vouch for evidence that nobody knows. A span
-// without evidence ("continuity.gap") may be accepted: it is what the operator
-// knows of.
+// is not appraisal::IsAcceptable.
 //
 // No other finding changes. Where findings were dropped for their number
 // nothing is accepted: one of those may be a failure. A pass is a pass only if
@@ -29,9 +25,6 @@ namespace cupel::verifier {
 void ApplyAccepted(std::span<const AcceptedFinding> accepted,
                    const tpm::ClockInfo& clock_info,
                    appraisal::Appraisal& appraisal);
-
-// True if an operator may accept findings with this id.
-bool IsAcceptable(absl::string_view id);
 
 }  // namespace cupel::verifier
 
