@@ -8,10 +8,10 @@
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
 #include "tenant/agent_report.h"
+#include "tenant/commands/agent_command.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
 #include "tenant/cures.h"
-#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
@@ -82,41 +82,41 @@ ExitCode RunReactivate(const Online& online, const ReactivateFlags& flags) {
 
 void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
   const auto flags = std::make_shared<ReactivateFlags>();
-  CLI::App* command = parent.add_subcommand(
-      "reactivate",
-      "Give an agent that failed or was stopped another chance: it is PENDING "
-      "until its whole list has been judged. What made it fail makes it fail "
-      "again, unless it is accepted here or its cause is gone.");
-  command->add_option("agent", flags->agent, "The agent's id")
-      ->required()
-      ->type_name("UUID");
+  CLI::App& command = RegisterAgentCommand(
+      parent, online, exit_code,
+      {.name = "reactivate",
+       .description =
+           "Give an agent that failed or was stopped another chance: it is "
+           "PENDING until its whole list has been judged. What made it fail "
+           "makes it fail again, unless it is accepted here or its cause is "
+           "gone.",
+       .examples =
+           {"cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
+            "cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000 \\",
+            "    --accept ima.not_in_policy:/opt/x --reason \"installed by "
+            "hand\""},
+       .run = [flags](const Online& verifier, const AgentFlags& agent) {
+         flags->agent = agent.agent;
+         flags->json = agent.json;
+         return RunReactivate(verifier, *flags);
+       }});
   command
-      ->add_option("--accept", flags->accept,
-                   "A finding to be accepted in this boot: its id, "
-                   "ima.not_in_policy:/opt/x with a path. It goes on record "
-                   "with your name. May be given several times")
+      .add_option("--accept", flags->accept,
+                  "A finding to be accepted in this boot: its id, "
+                  "ima.not_in_policy:/opt/x with a path. It goes on record "
+                  "with your name. May be given several times")
       ->type_name("FINDING");
-  command->add_option("--reason", flags->reason, "Why, for the record")
+  command.add_option("--reason", flags->reason, "Why, for the record")
       ->type_name("TEXT");
   command
-      ->add_option("--approve-boot", flags->approve_boot,
-                   "For an agent whose boot is pinned: approves this boot, the "
-                   "PCR 0-9 that status shows and you have looked at. An agent "
-                   "that is PENDING may be given this alone")
+      .add_option("--approve-boot", flags->approve_boot,
+                  "For an agent whose boot is pinned: approves this boot, the "
+                  "PCR 0-9 that status shows and you have looked at. An agent "
+                  "that is PENDING may be given this alone")
       ->type_name("HEX");
-  command->add_flag("--reset-counters", flags->reset_counters,
-                    "Accept that the TPM's counters went back, as after a "
-                    "virtual machine's snapshot");
-  command->add_flag("--json", flags->json, "Machine-readable output");
-  online.Register(*command);
-  AddExamples(
-      *command,
-      {"cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
-       "cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000 \\",
-       "    --accept ima.not_in_policy:/opt/x --reason \"installed by hand\""});
-  command->callback([flags, &online, &exit_code] {
-    exit_code = RunReactivate(online, *flags);
-  });
+  command.add_flag("--reset-counters", flags->reset_counters,
+                   "Accept that the TPM's counters went back, as after a "
+                   "virtual machine's snapshot");
 }
 
 }  // namespace cupel::tenant
