@@ -21,10 +21,6 @@ namespace cupel::tenant {
 absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
     const std::vector<std::string>& texts);
 
-// "SHA256:AB:12..." or plain hex as 64 lower-case digits. kInvalidArgument for
-// anything else.
-absl::StatusOr<std::string> ParseFingerprint(const std::string& text);
-
 struct SettingsFlags {
   std::vector<std::string> policies;  // names at the verifier
   std::string allowlist;              // files, or "default"
