@@ -61,7 +61,6 @@ class HousekeepingTest {
   }
   CookieContent Content() const {
     return {.issued = absl::Now(),
-            .tenant = {},
             .agent_id = *AgentId::Parse("d432fbb3-d2f1-4a97-9ef7-75bd81c00000"),
             .ek_certificate = {1},
             .ek_template = "L-2",
