@@ -223,7 +223,7 @@ absl::StatusOr<std::unique_ptr<SessionNote>> SessionNote::Open(
     const std::string& path) {
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoStatus(errno, path);
-  return std::unique_ptr<SessionNote>(new SessionNote(path, fd));
+  return std::unique_ptr<SessionNote>(new SessionNote(fd));
 }
 
 SessionNote::~SessionNote() { close(fd_); }

@@ -165,13 +165,6 @@ absl::StatusOr<std::unique_ptr<CookieKeys>> CookieKeys::Generate() {
   return Create(std::move(keys));
 }
 
-absl::Status CookieKeys::Replace(std::vector<Secret> keys) {
-  CUPEL_ASSIGN_OR_RETURN(KeyList list, MakeList(std::move(keys)));
-  const std::lock_guard<std::mutex> lock(mutex_);
-  keys_ = std::move(list);
-  return absl::OkStatus();
-}
-
 absl::Status CookieKeys::Rotate() {
   CUPEL_ASSIGN_OR_RETURN(Secret fresh, RandomKey());
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -180,13 +173,6 @@ absl::Status CookieKeys::Rotate() {
   keys.emplace_back(keys_->front().secret.Reveal());
   CUPEL_ASSIGN_OR_RETURN(keys_, MakeList(std::move(keys)));
   return absl::OkStatus();
-}
-
-std::vector<Secret> CookieKeys::Export() const {
-  const KeyList list = keys();
-  std::vector<Secret> copies;
-  for (const Key& key : *list) copies.emplace_back(key.secret.Reveal());
-  return copies;
 }
 
 CookieKeys::KeyList CookieKeys::keys() const {

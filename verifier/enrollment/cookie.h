@@ -72,16 +72,9 @@ class CookieKeys {
   // With one fresh key. kInternal if there is no randomness.
   static absl::StatusOr<std::unique_ptr<CookieKeys>> Generate();
 
-  // Replaces all keys, as a cluster's node does that has read new ones. Errors
-  // as Create; then the old ones stay.
-  absl::Status Replace(std::vector<Secret> keys);
-
   // Puts a fresh key first and forgets all but the one that was first until
   // now. Not more often than cookies live: those of a forgotten key are void.
   absl::Status Rotate();
-
-  // Copies of the keys, the sealing one first: for the cluster's store.
-  std::vector<Secret> Export() const;
 
   // Seals `content` under a fresh nonce. kInvalidArgument where the result
   // would be larger than kMaxCookieSize; kInternal where OpenSSL fails.

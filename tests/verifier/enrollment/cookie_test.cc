@@ -151,36 +151,31 @@ TEST_CASE("Nodes that share keys open one another's cookies") {
   const auto other = *CookieKeys::Create(Keys({2, 1}));
   CHECK_THAT(StatusOf(other->Open(*one->Seal(Content()))), IsOk());
   CHECK_THAT(StatusOf(one->Open(*other->Seal(Content()))), StatusIs(kDenied));
-  REQUIRE_THAT(one->Replace(other->Export()), IsOk());
-  CHECK_THAT(StatusOf(one->Open(*other->Seal(Content()))), IsOk());
 }
 
 TEST_CASE("A rotated key opens once more, and then no longer") {
   const auto keys = *CookieKeys::Generate();
   const std::vector<uint8_t> cookie = *keys->Seal(Content());
   REQUIRE_THAT(keys->Rotate(), IsOk());
-  CHECK(keys->Export().size() == 2);
   CHECK_THAT(StatusOf(keys->Open(cookie)), IsOk());
   CHECK_THAT(StatusOf(keys->Open(*keys->Seal(Content()))), IsOk());
   REQUIRE_THAT(keys->Rotate(), IsOk());
-  CHECK(keys->Export().size() == 2);
   CHECK_THAT(StatusOf(keys->Open(cookie)), StatusIs(kDenied));
 }
 
-TEST_CASE("What are no keys is refused, and the old ones stay") {
-  const auto keys = *CookieKeys::Create(Keys({1}));
-  const std::vector<uint8_t> cookie = *keys->Seal(Content());
-  CHECK_THAT(keys->Replace({}), StatusIs(kInvalid, "0 keys"));
-  CHECK_THAT(keys->Replace(Keys({2, 0})), StatusIs(kInvalid, "key 2"));
-  CHECK_THAT(keys->Replace(Keys({2, 2})), StatusIs(kInvalid, "twice"));
-  CHECK_THAT(keys->Replace(Keys(
-                 {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17})),
-             StatusIs(kInvalid, "17 keys"));
+TEST_CASE("What are no keys is refused") {
+  const auto create = [](std::vector<Secret> keys) {
+    return StatusOf(CookieKeys::Create(std::move(keys)));
+  };
+  CHECK_THAT(create({}), StatusIs(kInvalid, "0 keys"));
+  CHECK_THAT(create(Keys({2, 0})), StatusIs(kInvalid, "key 2"));
+  CHECK_THAT(create(Keys({2, 2})), StatusIs(kInvalid, "twice"));
+  CHECK_THAT(
+      create(Keys({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17})),
+      StatusIs(kInvalid, "17 keys"));
   std::vector<Secret> small;
   small.emplace_back(std::vector<uint8_t>(31, 1));
-  CHECK_THAT(keys->Replace(std::move(small)), StatusIs(kInvalid, "32 random"));
-  CHECK_THAT(StatusOf(CookieKeys::Create({})), StatusIs(kInvalid));
-  CHECK_THAT(StatusOf(keys->Open(cookie)), IsOk());
+  CHECK_THAT(create(std::move(small)), StatusIs(kInvalid, "32 random"));
 }
 
 }  // namespace
