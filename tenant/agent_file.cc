@@ -15,7 +15,7 @@
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "tenant/connection.h"
-#include "tenant/settings_flags.h"
+#include "tenant/labels.h"
 
 namespace cupel::tenant {
 namespace {

@@ -18,6 +18,7 @@
 #include "tenant/console.h"
 #include "tenant/finding_report.h"
 #include "tenant/help_formatter.h"
+#include "tenant/labels.h"
 
 namespace cupel::tenant {
 namespace {
