@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "tests/cli/online/online.h"
+#include "tests/support/skip.h"
 
 namespace cupel::testing {
 namespace {
@@ -137,7 +138,7 @@ TEST_CASE("connection: without a certificate no command starts") {
 // The verifier itself refuses who shows nothing: openssl's client, since
 // cupel-tenant has no way to.
 TEST_CASE("connection: the verifier lets nobody in without a certificate") {
-  if (!IsInPath("openssl")) return;
+  SkipUnlessInPath({"openssl"});
   OnlineBench bench;
   const auto connect = [&](const Arguments& more) {
     const auto result = RunCommand(
