@@ -45,27 +45,16 @@ constexpr size_t kMaxSmallFile = size_t{1} << 20;
 constexpr absl::Duration kEnrollmentTimeout = absl::Seconds(30);
 
 struct Flags {
-  std::string config_file;
+  std::optional<std::string> config_file;
   std::vector<std::string> set;
   std::vector<std::string> command;
   bool json = false;
 };
 
 absl::StatusOr<config::AgentConfig> LoadConfig(const Flags& flags) {
-  config::Sources sources = config::DefaultSources("agent");
-  if (!flags.config_file.empty()) {
-    sources.file = flags.config_file;
-    sources.file_required = true;
-  }
-  for (const std::string& option : flags.set) {
-    const size_t equals = option.find('=');
-    if (equals == std::string::npos) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--set ", Quoted(option), ": KEY=VALUE is expected"));
-    }
-    sources.flags.push_back(
-        {option.substr(0, equals), {option.substr(equals + 1)}});
-  }
+  CUPEL_ASSIGN_OR_RETURN(
+      const config::Sources sources,
+      config::SourcesFromFlags("agent", flags.config_file, flags.set));
   return config::LoadAgentConfig(sources);
 }
 
@@ -240,8 +229,10 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   Flags flags;
-  app.add_option("--config", flags.config_file,
-                 "The configuration (default: /etc/cupel/agent.yaml)")
+  app.add_option_function<std::string>(
+         "--config",
+         [&flags](const std::string& file) { flags.config_file = file; },
+         "The configuration (default: /etc/cupel/agent.yaml)")
       ->type_name("FILE");
   app.add_option("--set", flags.set,
                  "Sets an option of the configuration; may be given several "

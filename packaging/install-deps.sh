@@ -45,13 +45,17 @@ packages=(
   libclang-rt-14-dev
   llvm-14
   # A software TPM, and independent tools that tests compare Cupel with.
+  bzip2
   cpio
   ima-evm-utils
+  lz4
   openssl
   procps
   swtpm
   swtpm-tools
   tpm2-tools
+  xz-utils
+  zstd
   # The checks of what is installed; nothing of it has to be running.
   systemd
 )

@@ -11,10 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/crypto/fingerprint.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "tenant/connection.h"
-#include "tenant/settings_flags.h"
+#include "tenant/labels.h"
 
 namespace cupel::tenant {
 namespace {
@@ -107,7 +108,8 @@ class Parser {
     CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseAgent(fields.front()));
     AgentRow row{line, id, "", {}};
     if (fields.size() > 1 && !fields[1].empty() && fields[1] != "-") {
-      CUPEL_ASSIGN_OR_RETURN(row.ek_sha256, ParseFingerprint(fields[1]));
+      CUPEL_ASSIGN_OR_RETURN(row.ek_sha256,
+                             crypto::ParseFingerprint(fields[1]));
     }
     std::vector<std::string> labels;
     if (columns_.has_value() && fields.size() > columns_->size()) {

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/util/escape.h"
+#include "tenant/finding_report.h"
 #include "tenant/table.h"
 
 namespace cupel::tenant {
@@ -19,46 +20,6 @@ std::string Joined(const std::vector<std::string>& names) {
                                        [](std::string* out, const auto& name) {
                                          *out += EscapeForDisplay(name);
                                        });
-}
-
-absl::string_view Level(const ReportedFinding& finding) {
-  if (finding.severity == "notice") return "INFO";
-  if (finding.severity == "undecided") return "ERROR - could not decide";
-  return "WARNING";  // as well for what this program doesn't know
-}
-
-std::string Particulars(const ReportedFinding& finding) {
-  std::vector<std::string> parts;
-  if (finding.entry.has_value()) {
-    parts.push_back(absl::StrCat("entry ", *finding.entry));
-  }
-  if (finding.pcr.has_value()) {
-    parts.push_back(absl::StrCat("PCR ", *finding.pcr));
-  }
-  const auto add = [&](absl::string_view name, const std::string& value) {
-    if (!value.empty()) {
-      parts.push_back(absl::StrCat(name, " ", EscapeForDisplay(value)));
-    }
-  };
-  add("path", finding.path);
-  add("expected", finding.expected);
-  add("found", finding.found);
-  return parts.empty() ? ""
-                       : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
-}
-
-std::string Words(const ReportedFinding& finding) {
-  const std::string path = EscapeForDisplay(finding.path);
-  if (finding.id == "ima.not_in_policy") {
-    return absl::StrCat("File not found in allowlist: ", path);
-  }
-  if (finding.id == "ima.digest_mismatch") {
-    return absl::StrCat("Hashes for file ", path, " don't match: found ",
-                        EscapeForDisplay(finding.found), ", the policy has ",
-                        EscapeForDisplay(finding.expected));
-  }
-  return absl::StrCat(EscapeForDisplay(finding.id), ": ",
-                      EscapeForDisplay(finding.detail), Particulars(finding));
 }
 
 std::string BootText(const AgentSettings& settings) {
@@ -145,11 +106,6 @@ std::string LabelsText(const std::map<std::string, std::string>& labels) {
   });
 }
 
-std::string FindingLine(const ReportedFinding& finding) {
-  return absl::StrCat(Level(finding), " - ", Words(finding),
-                      finding.authenticated ? "" : " [no PCR covers this]");
-}
-
 std::string AgentText(const ReportedAgent& agent) {
   std::vector<std::vector<std::string>> rows;
   const auto row = [&](const char* name, std::string value) {
@@ -214,27 +170,9 @@ std::string AgentTable(const std::vector<ReportedAgent>& agents) {
     rows.push_back(
         {EscapeForDisplay(agent.id), std::string(agent.ShownState()),
          TimeText(agent.last_attested), LabelsText(agent.settings.labels),
-         agent.findings.empty() ? "" : Words(agent.findings.front())});
+         agent.findings.empty() ? "" : FindingWords(agent.findings.front())});
   }
   return FormatTable(rows);
-}
-
-Json ToJson(const ReportedFinding& finding) {
-  Json json;
-  json["id"] = EscapeForJson(finding.id);
-  json["severity"] = EscapeForJson(finding.severity);
-  if (finding.entry.has_value()) json["entry"] = *finding.entry;
-  if (finding.pcr.has_value()) json["pcr"] = *finding.pcr;
-  const auto text = [&](const char* name, const std::string& value) {
-    if (!value.empty()) json[name] = EscapeForJson(value);
-  };
-  text("path", finding.path);
-  text("expected", finding.expected);
-  text("found", finding.found);
-  json["detail"] = EscapeForJson(finding.detail);
-  json["authenticated"] = finding.authenticated;
-  text("accept_as", finding.accept_as);
-  return json;
 }
 
 Json ToJson(const ReportedAgent& agent) {

@@ -1,4 +1,4 @@
-// Agents, findings, events and policies as people and programs read them. All
+// Agents, events and policies as people and programs read them. All
 // that is returned here is escaped.
 #ifndef CUPEL_TENANT_AGENT_REPORT_H_
 #define CUPEL_TENANT_AGENT_REPORT_H_
@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "tenant/exit_code.h"
@@ -22,16 +21,11 @@ std::string TimeText(const std::optional<absl::Time>& time);
 // "site=x rack=7"; "-" for none.
 std::string LabelsText(const std::map<std::string, std::string>& labels);
 
-// In the words of the appraisal's report: "WARNING - File not found in
-// allowlist: /root/evil_script.sh".
-std::string FindingLine(const ReportedFinding& finding);
-
 // One agent, a member a line.
 std::string AgentText(const ReportedAgent& agent);
 // A table of agents.
 std::string AgentTable(const std::vector<ReportedAgent>& agents);
 
-nlohmann::ordered_json ToJson(const ReportedFinding& finding);
 nlohmann::ordered_json ToJson(const ReportedAgent& agent);
 nlohmann::ordered_json ToJson(const FleetEvent& event);
 nlohmann::ordered_json ToJson(const PolicyInfo& info);

@@ -10,9 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "common/util/escape.h"
 #include "nlohmann/json.hpp"
 #include "tenant/console.h"
+#include "tenant/finding_report.h"
 
 namespace cupel::tenant {
 namespace {
@@ -26,55 +26,6 @@ using ::cupel::appraisal::Verdict;
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kShownPerId = 50;
-
-// "entry 7, PCR 10, path /bin/x, expected ..., found ...".
-std::string Particulars(const Finding& finding) {
-  std::vector<std::string> parts;
-  if (finding.entry_index.has_value()) {
-    parts.push_back(absl::StrCat("entry ", *finding.entry_index));
-  }
-  if (finding.pcr.has_value()) {
-    parts.push_back(absl::StrCat("PCR ", *finding.pcr));
-  }
-  if (!finding.path.empty()) {
-    parts.push_back(absl::StrCat("path ", EscapeForDisplay(finding.path)));
-  }
-  if (!finding.expected.empty()) {
-    parts.push_back(
-        absl::StrCat("expected ", EscapeForDisplay(finding.expected)));
-  }
-  if (!finding.found.empty()) {
-    parts.push_back(absl::StrCat("found ", EscapeForDisplay(finding.found)));
-  }
-  return parts.empty() ? ""
-                       : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
-}
-
-std::string Words(const Finding& finding) {
-  const std::string path = EscapeForDisplay(finding.path);
-  if (finding.id == "ima.not_in_policy") {
-    return absl::StrCat("File not found in allowlist: ", path);
-  }
-  if (finding.id == "ima.digest_mismatch") {
-    return absl::StrCat("Hashes for file ", path, " don't match: found ",
-                        EscapeForDisplay(finding.found), ", the policy has ",
-                        EscapeForDisplay(finding.expected));
-  }
-  return absl::StrCat(finding.id, ": ", EscapeForDisplay(finding.detail),
-                      Particulars(finding));
-}
-
-absl::string_view Level(Severity severity) {
-  switch (severity) {
-    case Severity::kNotice:
-      return "INFO";
-    case Severity::kUndecided:
-      return "ERROR - could not decide";
-    case Severity::kFailure:
-      break;
-  }
-  return "WARNING";
-}
 
 absl::string_view ProofWords(const Appraisal& appraisal) {
   switch (appraisal.proof) {
@@ -161,11 +112,10 @@ std::string CountsLine(const EntryCounts& counts) {
 }
 
 void PrintFinding(const Finding& finding, Proof proof, bool with_cure) {
-  const bool doubtful = !finding.authenticated && proof != Proof::kNone;
-  const absl::string_view cure = with_cure ? Cure(finding) : "";
-  PrintLine(absl::StrCat(Level(finding.severity), " - ", Words(finding),
-                         cure.empty() ? "" : absl::StrCat(" (", cure, ")"),
-                         doubtful ? " [no PCR covers this]" : ""));
+  ReportedFinding reported = ToReported(finding);
+  // Where nothing is proven, that is said once.
+  if (proof == Proof::kNone) reported.authenticated = true;
+  PrintLine(FindingLine(reported, with_cure ? Cure(finding) : ""));
 }
 
 // Of each kind the first ones: thousands of missing files must not hide the
@@ -292,19 +242,7 @@ void PrintJsonReport(const Appraisal& appraisal) {
                     {"pending", counts.pending}};
   json["findings"] = Json::array();
   for (const Finding& finding : appraisal.findings) {
-    Json item;
-    item["id"] = std::string(finding.id);
-    item["severity"] = std::string(SeverityName(finding.severity));
-    if (finding.entry_index.has_value()) item["entry"] = *finding.entry_index;
-    if (finding.pcr.has_value()) item["pcr"] = *finding.pcr;
-    if (!finding.path.empty()) item["path"] = EscapeForJson(finding.path);
-    if (!finding.expected.empty()) {
-      item["expected"] = EscapeForJson(finding.expected);
-    }
-    if (!finding.found.empty()) item["found"] = EscapeForJson(finding.found);
-    item["detail"] = EscapeForJson(finding.detail);
-    item["authenticated"] = finding.authenticated;
-    json["findings"].push_back(std::move(item));
+    json["findings"].push_back(ToJson(ToReported(finding)));
   }
   json["findings_dropped"] = appraisal.findings_dropped;
   PrintLine(DumpJson(json, 2));

@@ -171,12 +171,6 @@ constexpr FindingHelp kHelp[] = {
      "if it belongs there, add it to a policy; else investigate who loaded it"},
 };
 
-constexpr absl::string_view kAcceptable[] = {
-    "boot.pcr_mismatch",     "continuity.gap",           "ima.boot_aggregate",
-    "ima.buffer_mismatch",   "ima.buffer_not_in_policy", "ima.digest_mismatch",
-    "ima.digest_zero",       "ima.not_in_policy",        "ima.violation",
-    "pcr.changed_after_boot"};
-
 }  // namespace
 
 std::span<const FindingHelp> AllFindingHelp() { return kHelp; }
@@ -184,10 +178,6 @@ std::span<const FindingHelp> AllFindingHelp() { return kHelp; }
 const FindingHelp* FindHelp(absl::string_view id) {
   const auto* const found = std::ranges::find(kHelp, id, &FindingHelp::id);
   return found == std::end(kHelp) ? nullptr : found;
-}
-
-bool CanBeAccepted(absl::string_view id) {
-  return std::ranges::find(kAcceptable, id) != std::end(kAcceptable);
 }
 
 }  // namespace cupel::tenant

@@ -21,10 +21,6 @@ std::span<const FindingHelp> AllFindingHelp();
 // Null for an id that it doesn't know: a verifier may be newer.
 const FindingHelp* FindHelp(absl::string_view id);
 
-// True for findings that `reactivate --accept` can accept, as the verifier
-// decides: those about one entry or one PCR, and what was found there.
-bool CanBeAccepted(absl::string_view id);
-
 }  // namespace cupel::tenant
 
 #endif  // CUPEL_TENANT_CURES_H_

@@ -89,11 +89,11 @@ ExitCode Update(const Online& online, const KeylimeFlags& flags) {
 }
 
 ExitCode Delete(const Online& online, const KeylimeFlags& flags) {
-  return RunDelete(online, flags.add.agent, flags.add.json);
+  return RunDelete(online, {flags.add.agent, flags.add.json});
 }
 
 ExitCode Status(const Online& online, const KeylimeFlags& flags) {
-  return RunStatus(online, flags.add.agent, flags.add.json);
+  return RunStatus(online, {flags.add.agent, flags.add.json});
 }
 
 ExitCode Reactivate(const Online& online, const KeylimeFlags& flags) {

@@ -1,14 +1,10 @@
 #include "tenant/settings_flags.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/ima/entry.h"
 #include "common/policy/tpm_policy.h"
@@ -53,40 +49,6 @@ absl::StatusOr<std::string> BootRule(const std::string& text) {
 }
 
 }  // namespace
-
-absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
-    const std::vector<std::string>& texts) {
-  std::map<std::string, std::string> labels;
-  for (const std::string& text : texts) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(Quoted(text, 100), " is no label, KEY=VALUE"));
-    }
-    if (!labels.emplace(text.substr(0, equals), text.substr(equals + 1))
-             .second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the label ", Quoted(text.substr(0, equals), 100),
-                       " is given twice"));
-    }
-  }
-  return labels;
-}
-
-absl::StatusOr<std::string> ParseFingerprint(const std::string& text) {
-  std::string digits = absl::AsciiStrToLower(text);
-  digits = std::string(absl::StripPrefix(digits, "sha256:"));
-  digits = absl::StrReplaceAll(digits, {{":", ""}});
-  if (digits.size() != 64 || !std::ranges::all_of(digits, [](char c) {
-        return absl::ascii_isxdigit(static_cast<unsigned char>(c));
-      })) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        Quoted(text, 100),
-        " is no SHA-256 fingerprint, 64 hexadecimal digits; `cupel-agent "
-        "identity` prints it"));
-  }
-  return digits;
-}
 
 void SettingsFlags::Register(CLI::App& command, const char* label_option) {
   constexpr char kGroup[] = "How it is judged";

@@ -16,15 +16,6 @@
 
 namespace cupel::tenant {
 
-// "KEY=VALUE" texts as labels. kInvalidArgument for one without "=", with an
-// empty key, or a key that is given twice.
-absl::StatusOr<std::map<std::string, std::string>> ParseLabels(
-    const std::vector<std::string>& texts);
-
-// "SHA256:AB:12..." or plain hex as 64 lower-case digits. kInvalidArgument for
-// anything else.
-absl::StatusOr<std::string> ParseFingerprint(const std::string& text);
-
 struct SettingsFlags {
   std::vector<std::string> policies;  // names at the verifier
   std::string allowlist;              // files, or "default"

@@ -6,6 +6,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -30,7 +31,7 @@ namespace {
 constexpr int kUsageError = 2;
 
 struct Flags {
-  std::string config_file;
+  std::optional<std::string> config_file;
   std::vector<std::string> set;
   bool free_ports = false;
   std::string backup_file;
@@ -44,20 +45,9 @@ struct Flags {
 };
 
 absl::StatusOr<config::VerifierConfig> LoadConfig(const Flags& flags) {
-  config::Sources sources = config::DefaultSources("verifier");
-  if (!flags.config_file.empty()) {
-    sources.file = flags.config_file;
-    sources.file_required = true;
-  }
-  for (const std::string& option : flags.set) {
-    const size_t equals = option.find('=');
-    if (equals == std::string::npos) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--set ", option, ": KEY=VALUE is expected"));
-    }
-    sources.flags.push_back(
-        {option.substr(0, equals), {option.substr(equals + 1)}});
-  }
+  CUPEL_ASSIGN_OR_RETURN(
+      const config::Sources sources,
+      config::SourcesFromFlags("verifier", flags.config_file, flags.set));
   CUPEL_ASSIGN_OR_RETURN(config::VerifierConfig config,
                          config::LoadVerifierConfig(sources));
   if (flags.free_ports) {
@@ -203,10 +193,16 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", CUPEL_VERSION);
   app.require_subcommand(0, 1);
   app.fallthrough();
-  app.add_option("--config", flags.config_file,
-                 "Configuration, instead of /etc/cupel/verifier.yaml");
+  app.add_option_function<std::string>(
+         "--config",
+         [&flags](const std::string& file) { flags.config_file = file; },
+         "Configuration, instead of /etc/cupel/verifier.yaml")
+      ->type_name("FILE");
   app.add_option("--set", flags.set,
-                 "KEY=VALUE: an option that overrides the configuration");
+                 "Sets an option of the configuration; may be given several "
+                 "times")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
   app.add_flag("--free-ports", flags.free_ports,
                "Listen on free ports; STATE_DIR/listening tells which");
   app.add_subcommand("run", "Serve agents and operators (the default)");

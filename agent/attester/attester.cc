@@ -287,7 +287,6 @@ void Attester::OnQuoted(absl::Time now, uint64_t id,
   if (!running_ || running_->id != id) return;
   Running job = *std::move(running_);
   running_.reset();
-  quote_status_ = result.status();
   quote_took_ = now - job.begun;
   if (result.ok()) {
     quote_retry_ = {};

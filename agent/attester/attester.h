@@ -121,8 +121,6 @@ class Attester {
   const VerdictMessage* verdict() const {
     return verdict_ ? &*verdict_ : nullptr;
   }
-  // Of the last quote that failed, until one succeeds.
-  const absl::Status& quote_status() const { return quote_status_; }
 
  private:
   enum class Phase {
@@ -172,7 +170,6 @@ class Attester {
   absl::Time retry_at_ = absl::InfinitePast();
   absl::Duration quote_retry_;
   absl::Duration quote_took_;
-  absl::Status quote_status_;
   uint64_t entry_count_ = 0;
   absl::Time grown_at_ = absl::InfinitePast();
 

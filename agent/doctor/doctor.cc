@@ -3,7 +3,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <exception>
 #include <memory>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "agent/doctor/user_access.h"
 #include "common/util/escape.h"
+#include "common/util/steady_clock.h"
 
 namespace cupel::agent {
 namespace {
@@ -73,11 +73,7 @@ Machine ThisMachine(config::AgentConfig config,
                           const std::string& roots_pem) {
     return ProbeTls(verifier.host, verifier.port, roots_pem, timeout);
   };
-  machine.steady_clock = [] {
-    return absl::UnixEpoch() +
-           absl::FromChrono(
-               std::chrono::steady_clock::now().time_since_epoch());
-  };
+  machine.steady_clock = SteadyNow;
   machine.sleep = [](absl::Duration duration) { absl::SleepFor(duration); };
   return machine;
 }

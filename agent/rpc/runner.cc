@@ -1,7 +1,6 @@
 #include "agent/rpc/runner.h"
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -17,15 +16,10 @@
 #include "agent/rpc/attestation_client.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
+#include "common/util/steady_clock.h"
 
 namespace cupel::agent {
 namespace {
-
-// A clock that doesn't go back, as the attester needs it.
-absl::Time Now() {
-  return absl::UnixEpoch() +
-         absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
 
 struct Written {};
 struct Closed {
@@ -57,8 +51,9 @@ class Mailbox {
   }
   // Waits for an event until `until`; nullopt then, or once stopped.
   std::optional<Event> Take(absl::Time until) {
-    const absl::Duration wait = std::clamp(until - Now(), absl::ZeroDuration(),
-                                           absl::Duration(absl::Hours(1)));
+    const absl::Duration wait =
+        std::clamp(until - SteadyNow(), absl::ZeroDuration(),
+                   absl::Duration(absl::Hours(1)));
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, absl::ToChronoNanoseconds(wait),
                       [&] { return stopped_ || !events_.empty(); });
@@ -179,9 +174,9 @@ class Runner::Impl {
   void Run() {
     QuoteThread quotes(quoter_, mailbox_);
     while (!mailbox_.stopped()) {
-      const AddressRotation::Attempt attempt = rotation_.Next(Now());
+      const AddressRotation::Attempt attempt = rotation_.Next(SteadyNow());
       // A quote for an earlier stream may end meanwhile.
-      while (!mailbox_.stopped() && Now() < attempt.at) {
+      while (!mailbox_.stopped() && SteadyNow() < attempt.at) {
         if (auto event = mailbox_.Take(attempt.at)) Handle(std::move(*event));
       }
       if (mailbox_.stopped()) return;
@@ -193,7 +188,8 @@ class Runner::Impl {
       }
       const CloseStream end = RunStream(attempt.address, quotes);
       if (mailbox_.stopped()) return;
-      if (end.refused && Now() - enrolled_at_ >= options_.enroll_again_after) {
+      if (end.refused &&
+          SteadyNow() - enrolled_at_ >= options_.enroll_again_after) {
         enrolled_ = false;
       }
       OnFailed(absl::StrCat("the stream to ", attempt.address, " has ended"),
@@ -211,19 +207,20 @@ class Runner::Impl {
     if (enrolled_ || !options_.enroll) return absl::OkStatus();
     CUPEL_RETURN_IF_ERROR(options_.enroll(address, stop_.get_token()));
     enrolled_ = true;
-    enrolled_at_ = Now();
+    enrolled_at_ = SteadyNow();
     return absl::OkStatus();
   }
 
   void OnFailed(absl::string_view what, const CloseStream& end) {
-    rotation_.OnFailed(Now(), end.retry_after);
+    rotation_.OnFailed(SteadyNow(), end.retry_after);
     Log(RunnerEvent::kWarning,
         absl::StrCat(
             what, ": ",
             end.why.ok() ? "the verifier ended it" : end.why.ToString(),
             "; the next attempt is due in ",
-            absl::FormatDuration(absl::Trunc(rotation_.Next(Now()).at - Now(),
-                                             absl::Milliseconds(1)))));
+            absl::FormatDuration(
+                absl::Trunc(rotation_.Next(SteadyNow()).at - SteadyNow(),
+                            absl::Milliseconds(1)))));
   }
 
   // Drives one stream to its end.
@@ -232,20 +229,20 @@ class Runner::Impl {
     auto client = AttestationClient::Open(address, options_.channel, events);
     if (!client.ok()) return {.why = client.status(), .retry_after = {}};
     closed_.reset();
-    attester_.OnConnected(Now());
-    absl::Time poll_at = Now() + options_.poll_interval;
+    attester_.OnConnected(SteadyNow());
+    absl::Time poll_at = SteadyNow() + options_.poll_interval;
     while (!closed_ && !mailbox_.stopped()) {
       while (!closed_) {
-        std::optional<Action> action = attester_.Next(Now());
+        std::optional<Action> action = attester_.Next(SteadyNow());
         if (!action) break;
         Perform(*std::move(action), **client, quotes);
       }
       if (closed_) break;
       const absl::Time until = std::min(attester_.WakeAt(), poll_at);
       if (auto event = mailbox_.Take(until)) Handle(std::move(*event));
-      if (Now() >= poll_at) {
-        attester_.Poll(Now());
-        poll_at = Now() + options_.poll_interval;
+      if (SteadyNow() >= poll_at) {
+        attester_.Poll(SteadyNow());
+        poll_at = SteadyNow() + options_.poll_interval;
       }
     }
     client->reset();  // no event comes after it
@@ -268,17 +265,17 @@ class Runner::Impl {
     if (const auto* certificate = std::get_if<crypto::Digest>(&event)) {
       attester_.OnCertificate(*certificate);
     } else if (auto* message = std::get_if<VerifierMessage>(&event)) {
-      attester_.OnMessage(Now(), std::move(*message));
+      attester_.OnMessage(SteadyNow(), std::move(*message));
       if (const VerdictMessage* verdict = attester_.verdict()) Note(*verdict);
     } else if (std::holds_alternative<Written>(event)) {
-      attester_.OnWritten(Now());
+      attester_.OnWritten(SteadyNow());
     } else if (auto* quoted = std::get_if<Quoted>(&event)) {
       if (!quoted->result.ok()) {
         Log(RunnerEvent::kWarning,
             absl::StrCat("the TPM did not quote, and will be asked again: ",
                          quoted->result.status().ToString()));
       }
-      attester_.OnQuoted(Now(), quoted->id, std::move(quoted->result));
+      attester_.OnQuoted(SteadyNow(), quoted->id, std::move(quoted->result));
     } else {
       closed_ =
           CloseStream{.why = std::get<Closed>(event).status, .retry_after = {}};

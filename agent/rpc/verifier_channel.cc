@@ -4,19 +4,12 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/pemerr.h>
 
 #include <algorithm>
-#include <cstdint>
-#include <span>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/crypto/openssl.h"
-#include "common/util/bytes.h"
+#include "common/crypto/certificate.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 
@@ -26,36 +19,13 @@ namespace {
 // A verifier's messages are small; its list of findings is cut.
 constexpr int kMaxMessageSize = 64 << 10;
 
-absl::StatusOr<crypto::Owned<BIO>> Reader(absl::string_view text) {
-  crypto::Owned<BIO> bio(
-      BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-  if (bio == nullptr) return crypto::OpensslError("BIO_new_mem_buf");
-  return bio;
-}
-
-absl::Status CheckRoots(const std::string& pem) {
-  CUPEL_ASSIGN_OR_RETURN(const crypto::Owned<BIO> bio, Reader(pem));
-  int count = 0;
-  for (;; ++count) {
-    const crypto::Owned<X509> certificate(
-        PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-    if (certificate != nullptr) continue;
-    // No further block: the end, which OpenSSL has no other way to tell.
-    const bool at_end =
-        ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-    const absl::Status error = crypto::OpensslError("OpenSSL");
-    if (at_end) break;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the verifier's root certificates: certificate ", count + 1,
-        " is malformed: ", EscapeForDisplay(error.message())));
-  }
-  if (count == 0) {
-    return absl::InvalidArgumentError(
-        "the verifier's root certificates: there is none. Give the PEM file of "
-        "the CA that signs the verifiers' certificates; without it no verifier "
-        "can be told from an impostor");
-  }
-  return absl::OkStatus();
+absl::Status CheckRoots(absl::string_view pem) {
+  const auto roots = crypto::Certificate::BundleFromPem(pem);
+  if (roots.ok()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the verifier's root certificates: ", roots.status().message(),
+      "; give the PEM file of the CA that signs the verifiers' certificates: "
+      "without it no verifier can be told from an impostor"));
 }
 
 }  // namespace
@@ -104,23 +74,13 @@ absl::StatusOr<crypto::Digest> PeerCertificateSha256(
         absl::StrCat("TLS showed ", values.size(),
                      " certificates of the verifier's, expected 1"));
   }
-  CUPEL_ASSIGN_OR_RETURN(
-      const crypto::Owned<BIO> bio,
-      Reader(absl::string_view(values[0].data(), values[0].size())));
-  char* name = nullptr;
-  char* header = nullptr;
-  unsigned char* data = nullptr;
-  long size = 0;  // NOLINT(google-runtime-int): OpenSSL's
-  if (PEM_read_bio(bio.get(), &name, &header, &data, &size) != 1) {
-    return crypto::OpensslError("the verifier's certificate");
+  const auto certificate = crypto::Certificate::FromPem(
+      absl::string_view(values[0].data(), values[0].size()));
+  if (!certificate.ok()) {
+    return absl::InternalError(absl::StrCat("the verifier's certificate: ",
+                                            certificate.status().message()));
   }
-  const crypto::Digest digest =
-      crypto::Hash(crypto::HashAlgorithm::kSha256,
-                   std::span<const uint8_t>(data, static_cast<size_t>(size)));
-  OPENSSL_free(name);
-  OPENSSL_free(header);
-  OPENSSL_free(data);
-  return digest;
+  return certificate->fingerprint();
 }
 
 absl::Status FromGrpcStatus(const grpc::Status& status,

@@ -33,15 +33,16 @@ struct ChannelOptions {
 // the environment says; shared with no other channel of the process. Connects
 // when it is used.
 //
-// kInvalidArgument without an address, or if there is no certificate among the
-// roots, or one that is malformed: gRPC would take the system's instead.
+// kInvalidArgument without an address, or if the roots are no bundle of
+// certificates (Certificate::BundleFromPem): without one gRPC would take the
+// system's instead.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeVerifierChannel(
     const std::string& address, const ChannelOptions& options);
 
 // SHA-256 of the DER of the leaf certificate that the peer showed. `context` is
 // a ClientContext's, asked for only once the call has brought something: gRPC
 // 1.51 leaves it empty for good if it is asked for earlier. kInternal if there
-// is none.
+// is none, or what is none.
 absl::StatusOr<crypto::Digest> PeerCertificateSha256(
     const grpc::AuthContext& context);
 

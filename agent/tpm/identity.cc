@@ -1,12 +1,6 @@
 #include "agent/tpm/identity.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <span>
 #include <utility>
 
@@ -14,7 +8,6 @@
 #include "common/crypto/digest.h"
 #include "common/util/byte_reader.h"
 #include "common/util/bytes.h"
-#include "common/util/errno_status.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
 #include "common/util/status_context.h"
@@ -28,20 +21,6 @@ constexpr uint8_t kVersion = 1;
 constexpr size_t kMaxFileSize = size_t{1} << 16;
 constexpr size_t kMaxFieldSize = 4096;
 constexpr size_t kChecksumSize = 32;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 void AppendField(std::vector<uint8_t>& out, std::span<const uint8_t> bytes) {
   AppendBe(out, static_cast<uint16_t>(bytes.size()));
@@ -99,20 +78,6 @@ absl::StatusOr<AkBlobs> ParseAk(std::span<const uint8_t> bytes) {
   return ak;
 }
 
-absl::Status WriteAll(int fd, std::span<const uint8_t> bytes,
-                      const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(fd, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoStatus(errno, path);
-    }
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
-  if (fsync(fd) != 0) return ErrnoStatus(errno, path);
-  return absl::OkStatus();
-}
-
 std::string Cure(const std::string& path) {
   return absl::StrCat("move ", EscapeForDisplay(path),
                       " away to have a new AK made, with which the machine "
@@ -157,31 +122,7 @@ absl::Status CheckKept(const AkBlobs& kept, const IdentityOptions& options,
 }  // namespace
 
 absl::Status SaveAk(const std::string& path, const AkBlobs& ak) {
-  const std::vector<uint8_t> bytes = SerializeAk(ak);
-  std::string temporary = path + ".XXXXXX";
-  absl::Status status;
-  {
-    // Made with mode 0600.
-    const Descriptor file(mkostemp(temporary.data(), O_CLOEXEC));
-    if (file.get() < 0) return ErrnoStatus(errno, path);
-    status = WriteAll(file.get(), bytes, path);
-  }
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
-    status = ErrnoStatus(errno, path);
-  }
-  if (!status.ok()) {
-    unlink(temporary.c_str());
-    return status;
-  }
-  const size_t slash = path.rfind('/');
-  const std::string folder =
-      slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const Descriptor directory(
-      open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || fsync(directory.get()) != 0) {
-    return ErrnoStatus(errno, folder);
-  }
-  return absl::OkStatus();
+  return WriteFile(path, AsText(SerializeAk(ak)), {.mode = 0600});
 }
 
 absl::StatusOr<AkBlobs> LoadAk(const std::string& path) {

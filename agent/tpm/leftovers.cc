@@ -12,12 +12,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "agent/tpm/esys_handles.h"
 #include "agent/tpm/esys_marshal.h"
+#include "agent/tpm/session_note.h"
 #include "common/tpm/public_area.h"
 #include "common/util/bytes.h"
 #include "common/util/errno_status.h"
@@ -64,39 +62,12 @@ PublicArea WithoutKey(PublicArea area) {
   return area;
 }
 
-struct Note {
-  std::optional<TPM2_HANDLE> session;  // nullopt: it was expected
-  uint32_t reset_count = 0;
-  uint32_t restart_count = 0;
-  std::vector<TPM2_HANDLE> beside;
-};
-
-std::optional<Note> ReadNote(int fd) {
+std::optional<NotedSession> ReadNote(int fd) {
   std::string text(kNoteSize, '\0');
   const ssize_t got = pread(fd, text.data(), text.size(), 0);
   if (got <= 0) return std::nullopt;
   text.resize(static_cast<size_t>(got));
-  const std::vector<std::string> words =
-      absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
-  constexpr size_t kFixedWords = 6;
-  Note note;
-  TPM2_HANDLE session = 0;
-  if (words.size() < kFixedWords || words[0] != "policy-session" ||
-      words[2] != "reset" || !absl::SimpleAtoi(words[3], &note.reset_count) ||
-      words[4] != "restart" ||
-      !absl::SimpleAtoi(words[5], &note.restart_count)) {
-    return std::nullopt;
-  }
-  if (words[1] != "new") {
-    if (!absl::SimpleHexAtoi(words[1], &session)) return std::nullopt;
-    note.session = session;
-    return note;
-  }
-  for (size_t i = kFixedWords + 1; i < words.size(); ++i) {
-    if (!absl::SimpleHexAtoi(words[i], &session)) return std::nullopt;
-    note.beside.push_back(session);
-  }
-  return note;
+  return ParseNotedSession(text);
 }
 
 bool IsPolicySession(TPM2_HANDLE handle) {
@@ -223,7 +194,7 @@ absl::StatusOr<std::unique_ptr<SessionNote>> SessionNote::Open(
     const std::string& path) {
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoStatus(errno, path);
-  return std::unique_ptr<SessionNote>(new SessionNote(path, fd));
+  return std::unique_ptr<SessionNote>(new SessionNote(fd));
 }
 
 SessionNote::~SessionNote() { close(fd_); }
@@ -238,13 +209,10 @@ void SessionNote::Unlock() { flock(fd_, LOCK_UN); }
 absl::Status SessionNote::Expect(EsysContext& context) {
   CUPEL_ASSIGN_OR_RETURN(clock_, ReadClockInfo(context));
   CUPEL_ASSIGN_OR_RETURN(const auto loaded, LoadedSessions(context));
-  std::string text =
-      absl::StrCat("policy-session new reset ", clock_.reset_count, " restart ",
-                   clock_.restart_count, " beside");
-  for (const TPM2_HANDLE handle : loaded) {
-    absl::StrAppend(&text, " 0x", absl::Hex(handle, absl::kZeroPad8));
-  }
-  WriteText(text);
+  WriteText(ShowNotedSession({.session = std::nullopt,
+                              .reset_count = clock_.reset_count,
+                              .restart_count = clock_.restart_count,
+                              .beside = loaded}));
   return absl::OkStatus();
 }
 
@@ -253,9 +221,10 @@ absl::Status SessionNote::Write(EsysContext& context, ESYS_TR session) {
   CUPEL_RETURN_IF_ERROR(context.Call("the session's handle", [&] {
     return Esys_TR_GetTpmHandle(context.get(), session, &handle);
   }));
-  WriteText(absl::StrCat(
-      "policy-session 0x", absl::Hex(handle, absl::kZeroPad8), " reset ",
-      clock_.reset_count, " restart ", clock_.restart_count));
+  WriteText(ShowNotedSession({.session = handle,
+                              .reset_count = clock_.reset_count,
+                              .restart_count = clock_.restart_count,
+                              .beside = {}}));
   return absl::OkStatus();
 }
 
@@ -275,7 +244,7 @@ void SessionNote::Clear() {
 }
 
 absl::Status SessionNote::FlushNoted(EsysContext& context) {
-  const std::optional<Note> note = ReadNote(fd_);
+  const std::optional<NotedSession> note = ReadNote(fd_);
   if (!note.has_value()) return absl::OkStatus();
   CUPEL_ASSIGN_OR_RETURN(const tpm::ClockInfo clock, ReadClockInfo(context));
   std::optional<TPM2_HANDLE> session;

@@ -74,11 +74,10 @@ class SessionNote {
   absl::Status FlushNoted(EsysContext& context);
 
  private:
-  SessionNote(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  explicit SessionNote(int fd) : fd_(fd) {}
 
   void WriteText(const std::string& text);
 
-  const std::string path_;
   const int fd_;
   tpm::ClockInfo clock_;  // of the session that is expected
 };

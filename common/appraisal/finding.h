@@ -41,6 +41,12 @@ struct Finding {
   std::optional<tpm::BootCounts> boot = std::nullopt;
 };
 
+// True if an operator may accept findings with this id: those about one entry,
+// one PCR or the counters, which the quote covers, and what was found there.
+// Accepting one that says that the evidence is not authentic would vouch for
+// what nobody knows.
+bool IsAcceptable(absl::string_view id);
+
 // A finding with these members set. `id` must be of static storage.
 Finding MakeFinding(absl::string_view id, Severity severity,
                     std::string detail);

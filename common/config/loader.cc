@@ -315,8 +315,11 @@ std::vector<Setting> EnvironmentSettings(absl::string_view program,
 }
 
 Setting FlagSetting(const Flag& flag) {
-  return {absl::StrCat("--", absl::StrReplaceAll(EscapeForDisplay(flag.key),
-                                                 {{"_", "-"}})),
+  const std::string place =
+      !flag.place.empty()
+          ? flag.place
+          : absl::StrCat("--", absl::StrReplaceAll(flag.key, {{"_", "-"}}));
+  return {EscapeForDisplay(place),
           flag.key,
           {.items = flag.values, .is_list = flag.values.size() != 1}};
 }
@@ -357,6 +360,34 @@ Sources DefaultSources(absl::string_view program) {
     const std::pair<absl::string_view, absl::string_view> parts =
         absl::StrSplit(*entry, absl::MaxSplits('=', 1));
     sources.environment.emplace(parts.first, parts.second);
+  }
+  return sources;
+}
+
+absl::StatusOr<Sources> SourcesFromFlags(absl::string_view program,
+                                         const std::optional<std::string>& file,
+                                         std::span<const std::string> sets) {
+  Sources sources = DefaultSources(program);
+  if (file.has_value()) {
+    if (file->empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--config: the file has no name; leave the option out "
+                       "for ",
+                       sources.file));
+    }
+    sources.file = *file;
+    sources.file_required = true;
+  }
+  for (const std::string& set : sets) {
+    const size_t equals = set.find('=');
+    if (equals == std::string::npos) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--set ", Quoted(set), ": KEY=VALUE is expected"));
+    }
+    const std::string key = set.substr(0, equals);
+    sources.flags.push_back({.key = key,
+                             .values = {set.substr(equals + 1)},
+                             .place = absl::StrCat("--set ", key)});
   }
   return sources;
 }

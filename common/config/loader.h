@@ -4,12 +4,14 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/config/value.h"
 
@@ -20,6 +22,8 @@ namespace cupel::config {
 struct Flag {
   std::string key;  // of the option: "store_path" for --store-path
   std::vector<std::string> values;
+  // What messages call it; empty: "--store-path".
+  std::string place = {};
 };
 
 // Each source overrides those before it, option by option; a list is replaced
@@ -40,8 +44,18 @@ struct Sources {
 // and this process's environment.
 Sources DefaultSources(absl::string_view program);
 
+// The same with what the command line says of it: `file`, the value of --config
+// where it is given, and that of each --set, "KEY=VALUE".
+//
+// kInvalidArgument for a file without a name, an unset variable of the shell's
+// most likely, and for a --set without "=".
+absl::StatusOr<Sources> SourcesFromFlags(absl::string_view program,
+                                         const std::optional<std::string>& file,
+                                         std::span<const std::string> sets);
+
 // Which source an option has its value from: "/etc/cupel/verifier.yaml:12",
-// "CUPEL_VERIFIER_STORE_PATH", "--store-path". By key; a default isn't in it.
+// "CUPEL_VERIFIER_STORE_PATH", "--store-path", "--set store_path". By key; a
+// default isn't in it.
 using Origins = std::map<std::string, std::string>;
 
 // One option of a program, whatever its type.

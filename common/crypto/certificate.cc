@@ -203,32 +203,6 @@ absl::StatusOr<PublicKey> Certificate::GetPublicKey() const {
   return PublicKey::FromDer(bytes);
 }
 
-absl::StatusOr<std::vector<std::string>> Certificate::SanUris() const {
-  CUPEL_ASSIGN_OR_RETURN(
-      const auto names,
-      (ReadExtension<GENERAL_NAMES, GENERAL_NAMES_free>(
-          x509_.get(), NID_subject_alt_name, "subjectAltName")));
-  std::vector<std::string> uris;
-  if (!names) return uris;
-  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
-    const GENERAL_NAME* const name = sk_GENERAL_NAME_value(names.get(), i);
-    if (name->type != GEN_URI) continue;
-    const ASN1_IA5STRING* const uri = name->d.uniformResourceIdentifier;
-    const std::span<const uint8_t> bytes(
-        ASN1_STRING_get0_data(uri),
-        static_cast<size_t>(ASN1_STRING_length(uri)));
-    const bool is_printable = std::ranges::all_of(
-        bytes, [](uint8_t byte) { return byte > 0x20 && byte < 0x7f; });
-    if (bytes.empty() || !is_printable) {
-      return Malformed(absl::StrCat("subjectAltName: the URI ",
-                                    Quoted(AsText(bytes), 128),
-                                    " is not printable ASCII"));
-    }
-    uris.emplace_back(AsText(bytes));
-  }
-  return uris;
-}
-
 absl::StatusOr<std::vector<std::string>> Certificate::ExtendedKeyUsages()
     const {
   CUPEL_ASSIGN_OR_RETURN(

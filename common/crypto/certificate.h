@@ -70,10 +70,6 @@ class Certificate {
   // grows with the cube of its size.
   absl::StatusOr<PublicKey> GetPublicKey() const;
 
-  // The URIs among the subject's alternative names, in their order; empty
-  // without any. kInvalidArgument for one that is not printable ASCII.
-  absl::StatusOr<std::vector<std::string>> SanUris() const;
-
   // Extended key usages as dotted numbers; empty without the extension.
   absl::StatusOr<std::vector<std::string>> ExtendedKeyUsages() const;
 

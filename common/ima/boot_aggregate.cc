@@ -4,10 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "common/ima/ascii_list.h"
-#include "common/ima/template.h"
 #include "common/util/bytes.h"
-#include "common/util/status_macros.h"
 
 namespace cupel::ima {
 namespace {
@@ -46,28 +43,6 @@ absl::StatusOr<Digest> ComputeBootAggregate(HashAlgorithm algorithm,
 
 bool IsBootAggregatePath(absl::string_view path) {
   return path == "boot_aggregate" || path == "boot_aggregate_late";
-}
-
-absl::StatusOr<Digest> ParseBootAggregateLine(absl::string_view line) {
-  ListOptions options;
-  options.template_digest_size = AsciiTemplateDigestSize(line).value_or(20);
-  CUPEL_ASSIGN_OR_RETURN(const AsciiList list, AsciiList::Parse(line, options));
-  if (list.entries().size() != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("boot_aggregate: ", list.entries().size(),
-                     " entries, expected one line with one"));
-  }
-  CUPEL_ASSIGN_OR_RETURN(const EntryFields fields,
-                         ParseFields(list.entries().front()));
-  if (!IsBootAggregatePath(fields.path)) {
-    return absl::InvalidArgumentError(
-        "boot_aggregate: the line is about another path");
-  }
-  if (!fields.digest || !fields.digest->algorithm) {
-    return absl::InvalidArgumentError(
-        "boot_aggregate: no digest of a known algorithm");
-  }
-  return Digest::Create(*fields.digest->algorithm, fields.digest->bytes);
 }
 
 }  // namespace cupel::ima

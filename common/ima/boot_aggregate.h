@@ -33,12 +33,6 @@ absl::StatusOr<crypto::Digest> ComputeBootAggregate(
 // adds where the TPM came up after it.
 bool IsBootAggregatePath(absl::string_view path);
 
-// The file digest of a line of the ASCII list that is about boot_aggregate, in
-// any template that has a digest and a name; the template digest before it may
-// be of any bank. Errors: AsciiList::Parse's; kInvalidArgument if the line is
-// about another path, or its digest is of an unknown algorithm.
-absl::StatusOr<crypto::Digest> ParseBootAggregateLine(absl::string_view line);
-
 }  // namespace cupel::ima
 
 #endif  // CUPEL_COMMON_IMA_BOOT_AGGREGATE_H_

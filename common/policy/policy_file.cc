@@ -5,9 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/crypto/dsse.h"
 #include "common/policy/digest_text.h"
 #include "common/policy/exclude_lint.h"
@@ -468,17 +466,6 @@ absl::StatusOr<RuntimePolicy> LoadPolicyFile(std::vector<uint8_t> bytes,
       Loader(std::move(envelope->payload), options.origin).Load());
   policy.content_id = std::move(content_id);
   return policy;
-}
-
-absl::Status ValidateSchema(const RuntimePolicy& policy) {
-  std::vector<std::string> problems;
-  for (const PolicyWarning& warning : policy.warnings) {
-    if (!absl::StartsWith(warning.code, "schema.")) continue;
-    problems.push_back(
-        EscapeForDisplay(absl::StrCat(warning.origin, " ", warning.message)));
-  }
-  if (problems.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrJoin(problems, "\n"));
 }
 
 std::string PolicyContentId(std::span<const uint8_t> bytes) {

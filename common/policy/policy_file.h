@@ -45,11 +45,6 @@ struct PolicyFileOptions {
 absl::StatusOr<RuntimePolicy> LoadPolicyFile(std::vector<uint8_t> bytes,
                                              const PolicyFileOptions& options);
 
-// OK if `policy` came from a file that also Keylime's published schema takes.
-// Else kInvalidArgument with every reason, which are the warnings whose code
-// starts with "schema.".
-absl::Status ValidateSchema(const RuntimePolicy& policy);
-
 // The content address of a policy file: SHA-256 of its bytes, as hex.
 std::string PolicyContentId(std::span<const uint8_t> bytes);
 

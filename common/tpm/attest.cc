@@ -80,14 +80,6 @@ absl::StatusOr<Attest> ParseAttest(std::span<const uint8_t> bytes) {
   return attest;
 }
 
-absl::StatusOr<Attest> ParseTpm2bAttest(std::span<const uint8_t> bytes) {
-  ByteReader reader(bytes, ByteOrder::kBig);
-  CUPEL_ASSIGN_OR_RETURN(const auto attest,
-                         reader.ReadSized16(0xffff, "TPM2B_ATTEST"));
-  CUPEL_RETURN_IF_ERROR(reader.ExpectEnd("TPM2B_ATTEST"));
-  return ParseAttest(attest);
-}
-
 std::vector<uint8_t> SerializeAttest(const Attest& attest) {
   std::vector<uint8_t> out;
   AppendBe(out, attest.magic);

@@ -65,9 +65,6 @@ struct RawAttest {
 // for a type other than a quote, which it names.
 absl::StatusOr<Attest> ParseAttest(std::span<const uint8_t> bytes);
 
-// Parses a TPM2B_ATTEST: a u16 size, exactly that of the rest, and the above.
-absl::StatusOr<Attest> ParseTpm2bAttest(std::span<const uint8_t> bytes);
-
 // The two halves of ParseAttest, for who wants to go on after a wrong magic or
 // type: neither looks at them.
 absl::StatusOr<RawAttest> ParseRawAttest(std::span<const uint8_t> bytes);

@@ -14,13 +14,18 @@ absl::Status ErrnoStatus(int error, absl::string_view path) {
       absl::StrCat(EscapeForDisplay(path), ": ", std::strerror(error));
   switch (error) {
     case ENOENT:
-    case ENOTDIR:
       return absl::NotFoundError(message);
     case EACCES:
     case EPERM:
     case EROFS:
     case ENOEXEC:
       return absl::PermissionDeniedError(message);
+    case EEXIST:
+    case ENOTEMPTY:
+      return absl::AlreadyExistsError(message);
+    case EISDIR:
+    case ENOTDIR:
+      return absl::InvalidArgumentError(message);
     default:
       return absl::UnavailableError(message);
   }

@@ -8,53 +8,21 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "common/util/descriptor.h"
+#include "common/util/errno_status.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 
 namespace cupel {
 namespace {
 
-// How messages call the file that is read, or written.
+// How messages call the file that is read.
 std::string InputName(const std::string& path) {
-  return path == "-" ? "standard input" : EscapeForDisplay(path);
+  return path == "-" ? "standard input" : path;
 }
-std::string OutputName(const std::string& path) {
-  return path == "-" ? "standard output" : EscapeForDisplay(path);
-}
-
-absl::Status ErrnoStatus(int error, const std::string& name) {
-  const std::string message = absl::StrCat(name, ": ", std::strerror(error));
-  switch (error) {
-    case ENOENT:
-      return absl::NotFoundError(message);
-    case EACCES:
-    case EPERM:
-      return absl::PermissionDeniedError(message);
-    case EISDIR:
-    case ENOTDIR:
-      return absl::InvalidArgumentError(message);
-    default:
-      return absl::UnavailableError(message);
-  }
-}
-
-// A descriptor that closes itself; standard input and output stay open.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ > STDERR_FILENO) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 absl::Status WriteAll(int fd, absl::string_view bytes,
                       const std::string& name) {
@@ -77,15 +45,14 @@ bool IsSpecial(const std::string& path) {
 }
 
 absl::Status WriteInPlace(const std::string& path, absl::string_view bytes) {
-  const std::string name = OutputName(path);
   const Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (file.get() < 0) return ErrnoStatus(errno, name);
-  return WriteAll(file.get(), bytes, name);
+  if (!file.is_open()) return ErrnoStatus(errno, path);
+  return WriteAll(file.get(), bytes, path);
 }
 
-// Creates a file of a new name beside `path`, with the rights that umask
-// leaves. Returns its descriptor and the name, or -1 and errno.
-int CreateBeside(const std::string& path, std::string& name) {
+// Creates a file of a new name beside `path`, with those of the rights `mode`
+// that umask leaves. Returns its descriptor and the name, or -1 and errno.
+int CreateBeside(const std::string& path, mode_t mode, std::string& name) {
   constexpr int kTries = 100;
   for (int i = 0; i < kTries; ++i) {
     uint64_t random = 0;
@@ -95,10 +62,53 @@ int CreateBeside(const std::string& path, std::string& name) {
     }
     name = absl::StrCat(path, ".", absl::Hex(random, absl::kZeroPad16));
     const int fd =
-        open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd >= 0 || errno != EEXIST) return fd;
   }
   return -1;
+}
+
+// Some file systems have nothing to sync, and say so.
+absl::Status Sync(int fd, const std::string& name) {
+  if (fsync(fd) == 0 || errno == EINVAL) return absl::OkStatus();
+  return ErrnoStatus(errno, name);
+}
+
+// Who may use it is settled before there is anything in it.
+absl::Status SetRights(int fd, const FileRights& rights,
+                       const std::string& name) {
+  if (rights.owner.has_value() &&
+      fchown(fd, rights.owner->uid, rights.owner->gid) != 0) {
+    return ErrnoStatus(errno, name);
+  }
+  if (fchmod(fd, rights.mode) != 0) return ErrnoStatus(errno, name);
+  return absl::OkStatus();
+}
+
+absl::Status Write(const std::string& path, absl::string_view bytes,
+                   const std::optional<FileRights>& rights) {
+  if (path == "-") return WriteAll(STDOUT_FILENO, bytes, "standard output");
+  if (IsSpecial(path)) return WriteInPlace(path, bytes);
+  constexpr mode_t kPrivate = 0600;
+  constexpr mode_t kWhatUmaskLeaves = 0666;
+  std::string temporary;
+  const Descriptor file(CreateBeside(
+      path, rights.has_value() ? kPrivate : kWhatUmaskLeaves, temporary));
+  if (!file.is_open()) return ErrnoStatus(errno, path);
+  absl::Status status;
+  if (rights.has_value()) status = SetRights(file.get(), *rights, path);
+  if (status.ok()) status = WriteAll(file.get(), bytes, path);
+  if (status.ok()) status = Sync(file.get(), path);
+  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = ErrnoStatus(errno, path);
+  }
+  if (!status.ok()) {
+    unlink(temporary.c_str());
+    return status;
+  }
+  const size_t slash = path.rfind('/');
+  return SyncFolder(slash == std::string::npos ? "."
+                                               : path.substr(0, slash + 1));
 }
 
 }  // namespace
@@ -106,12 +116,15 @@ int CreateBeside(const std::string& path, std::string& name) {
 absl::Status ReadFileInChunks(
     const std::string& path, size_t chunk_size,
     absl::FunctionRef<absl::Status(std::span<const uint8_t>)> sink) {
-  const Descriptor file(path == "-" ? STDIN_FILENO
-                                    : open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return ErrnoStatus(errno, InputName(path));
+  Descriptor file;
+  if (path != "-") {
+    file = Descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.is_open()) return ErrnoStatus(errno, path);
+  }
+  const int fd = file.is_open() ? file.get() : STDIN_FILENO;
   std::vector<uint8_t> chunk(chunk_size);
   while (true) {
-    const ssize_t got = read(file.get(), chunk.data(), chunk.size());
+    const ssize_t got = read(fd, chunk.data(), chunk.size());
     if (got < 0) {
       if (errno == EINTR) continue;
       return ErrnoStatus(errno, InputName(path));
@@ -129,8 +142,9 @@ absl::StatusOr<std::vector<uint8_t>> ReadFile(const std::string& path,
   CUPEL_RETURN_IF_ERROR(ReadFileInChunks(
       path, kChunk, [&](std::span<const uint8_t> chunk) -> absl::Status {
         if (chunk.size() > max_size - content.size()) {
-          return absl::ResourceExhaustedError(absl::StrCat(
-              InputName(path), ": more than ", max_size, " bytes"));
+          return absl::ResourceExhaustedError(
+              absl::StrCat(EscapeForDisplay(InputName(path)), ": more than ",
+                           max_size, " bytes"));
         }
         content.insert(content.end(), chunk.begin(), chunk.end());
         return absl::OkStatus();
@@ -139,21 +153,19 @@ absl::StatusOr<std::vector<uint8_t>> ReadFile(const std::string& path,
 }
 
 absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
-  const std::string name = OutputName(path);
-  if (path == "-") return WriteAll(STDOUT_FILENO, bytes, name);
-  if (IsSpecial(path)) return WriteInPlace(path, bytes);
-  std::string temporary;
-  const Descriptor file(CreateBeside(path, temporary));
-  if (file.get() < 0) return ErrnoStatus(errno, name);
-  absl::Status status = WriteAll(file.get(), bytes, name);
-  if (status.ok() && fsync(file.get()) != 0 && errno != EINVAL) {
-    status = ErrnoStatus(errno, name);
-  }
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
-    status = ErrnoStatus(errno, name);
-  }
-  if (!status.ok()) unlink(temporary.c_str());
-  return status;
+  return Write(path, bytes, std::nullopt);
+}
+
+absl::Status WriteFile(const std::string& path, absl::string_view bytes,
+                       const FileRights& rights) {
+  return Write(path, bytes, rights);
+}
+
+absl::Status SyncFolder(const std::string& path) {
+  const Descriptor folder(
+      open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.is_open()) return ErrnoStatus(errno, path);
+  return Sync(folder.get(), path);
 }
 
 }  // namespace cupel

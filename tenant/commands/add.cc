@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/crypto/fingerprint.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "tenant/agent_report.h"
@@ -42,7 +43,7 @@ absl::StatusOr<std::string> EnrolledEk(Fleet& fleet, const AgentId& id) {
           "; give --ek with the fingerprint that `cupel-agent identity` "
           "prints on the right one"));
     }
-    CUPEL_ASSIGN_OR_RETURN(ek, ParseFingerprint(agent.ek_sha256));
+    CUPEL_ASSIGN_OR_RETURN(ek, crypto::ParseFingerprint(agent.ek_sha256));
   }
   if (!ek.empty()) return ek;
   return absl::FailedPreconditionError(absl::StrCat(
@@ -65,7 +66,7 @@ absl::Status Ask(const AgentId& id, const std::string& ek) {
   absl::StripAsciiWhitespace(&answer);
   if (std::cin) {
     if (absl::AsciiStrToLower(answer) == "yes") return absl::OkStatus();
-    const auto fingerprint = ParseFingerprint(answer);
+    const auto fingerprint = crypto::ParseFingerprint(answer);
     if (fingerprint.ok() && *fingerprint == ek) return absl::OkStatus();
     if (fingerprint.ok()) {
       return absl::CancelledError(
@@ -112,7 +113,7 @@ absl::Status ChooseEk(Fleet& fleet, EkSource source,
           "enrols with one"));
     }
     CUPEL_ASSIGN_OR_RETURN(agent.ek_sha256,
-                           ParseFingerprint(present->ek_sha256));
+                           crypto::ParseFingerprint(present->ek_sha256));
   }
   if (source == EkSource::kAsk) {
     CUPEL_ASSIGN_OR_RETURN(agent.ek_sha256, EnrolledEk(fleet, agent.id));
@@ -132,7 +133,7 @@ absl::StatusOr<ReportedAgent> Add(const Online& online, const AddFlags& flags) {
                          NewSettings(flags.settings, config, online, missing));
   CUPEL_RETURN_IF_ERROR(CheckNothingMissing(missing));
   if (source == EkSource::kGiven) {
-    CUPEL_ASSIGN_OR_RETURN(agent.ek_sha256, ParseFingerprint(flags.ek));
+    CUPEL_ASSIGN_OR_RETURN(agent.ek_sha256, crypto::ParseFingerprint(flags.ek));
   }
   std::string own_policy;
   if (flags.settings.HasOwnPolicy()) {

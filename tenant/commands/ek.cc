@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/crypto/fingerprint.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
@@ -32,7 +33,7 @@ struct EkFlags {
 absl::StatusOr<std::vector<std::string>> Fingerprints(const EkFlags& flags) {
   std::vector<std::string> eks;
   for (const std::string& text : flags.fingerprints) {
-    CUPEL_ASSIGN_OR_RETURN(std::string ek, ParseFingerprint(text));
+    CUPEL_ASSIGN_OR_RETURN(std::string ek, crypto::ParseFingerprint(text));
     eks.push_back(std::move(ek));
   }
   if (!flags.from.empty()) {
@@ -43,7 +44,7 @@ absl::StatusOr<std::vector<std::string>> Fingerprints(const EkFlags& flags) {
       ++number;
       const absl::string_view text = absl::StripAsciiWhitespace(line);
       if (text.empty() || text.front() == '#') continue;
-      auto ek = ParseFingerprint(std::string(text));
+      auto ek = crypto::ParseFingerprint(text);
       CUPEL_RETURN_IF_ERROR(
           WithContext(ek.status(),
                       absl::StrCat(EscapeForDisplay(flags.from), ":", number)));

@@ -1,22 +1,18 @@
-#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/appraisal/finding.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "tenant/agent_report.h"
+#include "tenant/commands/agent_command.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
 #include "tenant/cures.h"
-#include "tenant/help_formatter.h"
+#include "tenant/finding_report.h"
 
 namespace cupel::tenant {
 namespace {
-
-struct ExplainFlags {
-  std::string agent;
-  bool json = false;
-};
 
 absl::StatusOr<ReportedAgent> Get(const Online& online,
                                   const std::string& agent) {
@@ -63,7 +59,7 @@ void Explain(const ReportedFinding& finding, const std::string& agent) {
   }
 }
 
-ExitCode Run(const Online& online, const ExplainFlags& flags) {
+ExitCode Run(const Online& online, const AgentFlags& flags) {
   const auto agent = Get(online, flags.agent);
   if (!agent.ok()) return Fail(agent.status());
   if (flags.json) {
@@ -90,20 +86,15 @@ ExitCode Run(const Online& online, const ExplainFlags& flags) {
 }  // namespace
 
 void RegisterExplain(CLI::App& parent, Online& online, ExitCode& exit_code) {
-  const auto flags = std::make_shared<ExplainFlags>();
-  CLI::App* command = parent.add_subcommand(
-      "explain",
-      "Explain each of an agent's findings: what the policy had, what the "
-      "machine ran, what to do. Exit codes as those of status.");
-  command->add_option("agent", flags->agent, "The agent's id")
-      ->required()
-      ->type_name("UUID");
-  command->add_flag("--json", flags->json, "Machine-readable output");
-  online.Register(*command);
-  AddExamples(*command,
-              {"cupel-tenant explain d432fbb3-d2f1-4a97-9ef7-75bd81c00000"});
-  command->callback(
-      [flags, &online, &exit_code] { exit_code = Run(online, *flags); });
+  RegisterAgentCommand(
+      parent, online, exit_code,
+      {.name = "explain",
+       .description =
+           "Explain each of an agent's findings: what the policy had, what the "
+           "machine ran, what to do. Exit codes as those of status.",
+       .examples =
+           {"cupel-tenant explain d432fbb3-d2f1-4a97-9ef7-75bd81c00000"},
+       .run = Run});
 }
 
 }  // namespace cupel::tenant

@@ -9,6 +9,7 @@
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
 #include "tenant/help_formatter.h"
+#include "tenant/labels.h"
 
 namespace cupel::tenant {
 namespace {

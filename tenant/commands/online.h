@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "CLI/App.hpp"
+#include "tenant/commands/agent_command.h"
 #include "tenant/connection.h"
 #include "tenant/exit_code.h"
 #include "tenant/settings_flags.h"
@@ -38,8 +39,8 @@ struct UpdateFlags {
 };
 ExitCode RunUpdate(const Online& online, const UpdateFlags& flags);
 
-ExitCode RunDelete(const Online& online, const std::string& agent, bool json);
-ExitCode RunStatus(const Online& online, const std::string& agent, bool json);
+ExitCode RunDelete(const Online& online, const AgentFlags& flags);
+ExitCode RunStatus(const Online& online, const AgentFlags& flags);
 
 struct ListFilter {
   std::vector<std::string> labels;

@@ -4,14 +4,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/appraisal/finding.h"
 #include "common/util/escape.h"
 #include "common/util/hex.h"
 #include "common/util/status_macros.h"
 #include "tenant/agent_report.h"
+#include "tenant/commands/agent_command.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
 #include "tenant/cures.h"
-#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
@@ -20,7 +21,8 @@ namespace {
 absl::Status CheckAccepted(const std::string& finding) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(finding, absl::MaxSplits('@', 1));
-  if (FindHelp(parts.first) != nullptr && !CanBeAccepted(parts.first)) {
+  if (FindHelp(parts.first) != nullptr &&
+      !appraisal::IsAcceptable(parts.first)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--accept ", parts.first,
         ": it would vouch for evidence that nobody knows, so it can't be "
@@ -68,42 +70,41 @@ ExitCode RunReactivate(const Online& online, const ReactivateFlags& flags) {
 
 void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
   const auto flags = std::make_shared<ReactivateFlags>();
-  CLI::App* command = parent.add_subcommand(
-      "reactivate",
-      "Give an agent that failed or was stopped another chance: it is PENDING "
-      "until its whole list has been judged. What made it fail makes it fail "
-      "again, unless it is accepted here or its cause is gone.");
-  command->add_option("agent", flags->agent, "The agent's id")
-      ->required()
-      ->type_name("UUID");
+  CLI::App& command = RegisterAgentCommand(
+      parent, online, exit_code,
+      {.name = "reactivate",
+       .description =
+           "Give an agent that failed or was stopped another chance: it is "
+           "PENDING until its whole list has been judged. What made it fail "
+           "makes it fail again, unless it is accepted here or its cause is "
+           "gone.",
+       .examples =
+           {"cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
+            "cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000 \\",
+            "    --accept ima.not_in_policy:/opt/x --reason \"installed by "
+            "hand\""},
+       .run = [flags](const Online& verifier, const AgentFlags& agent) {
+         flags->agent = agent.agent;
+         flags->json = agent.json;
+         return RunReactivate(verifier, *flags);
+       }});
   command
-      ->add_option("--accept", flags->accept,
-                   "A finding to be accepted in this boot, by what `explain` "
-                   "prints beside it. It goes on record with your name. May be "
-                   "given several times")
+      .add_option("--accept", flags->accept,
+                  "A finding to be accepted in this boot, by what `explain` "
+                  "prints beside it. It goes on record with your name. May be "
+                  "given several times")
       ->type_name("FINDING");
-  command->add_option("--reason", flags->reason, "Why, for the record")
+  command.add_option("--reason", flags->reason, "Why, for the record")
       ->type_name("TEXT");
   command
-      ->add_option("--approve-boot", flags->approve_boot,
-                   "For an agent whose boot is pinned: approves this boot, the "
-                   "PCR 0-9 that status shows and you have looked at. An agent "
-                   "that is PENDING may be given this alone")
+      .add_option("--approve-boot", flags->approve_boot,
+                  "For an agent whose boot is pinned: approves this boot, the "
+                  "PCR 0-9 that status shows and you have looked at. An agent "
+                  "that is PENDING may be given this alone")
       ->type_name("HEX");
-  command->add_flag("--reset-counters", flags->reset_counters,
-                    "Accept that the TPM's counters went back, as after a "
-                    "virtual machine's snapshot");
-  command->add_flag("--json", flags->json, "Machine-readable output");
-  online.Register(*command);
-  AddExamples(
-      *command,
-      {"cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
-       "cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000 \\",
-       "    --accept ima.not_in_policy@4f9a1c35e0b2d7768a90cc125e7b3d41 \\",
-       "    --reason \"installed by hand\""});
-  command->callback([flags, &online, &exit_code] {
-    exit_code = RunReactivate(online, *flags);
-  });
+  command.add_flag("--reset-counters", flags->reset_counters,
+                   "Accept that the TPM's counters went back, as after a "
+                   "virtual machine's snapshot");
 }
 
 }  // namespace cupel::tenant

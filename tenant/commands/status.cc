@@ -1,19 +1,13 @@
-#include <memory>
 #include <string>
 
 #include "common/util/status_macros.h"
 #include "tenant/agent_report.h"
+#include "tenant/commands/agent_command.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
-#include "tenant/help_formatter.h"
 
 namespace cupel::tenant {
 namespace {
-
-struct StatusFlags {
-  std::string agent;
-  bool json = false;
-};
 
 absl::StatusOr<ReportedAgent> Get(const Online& online,
                                   const std::string& agent) {
@@ -33,10 +27,10 @@ absl::StatusOr<ReportedAgent> Get(const Online& online,
 
 }  // namespace
 
-ExitCode RunStatus(const Online& online, const std::string& agent, bool json) {
-  const auto reported = Get(online, agent);
+ExitCode RunStatus(const Online& online, const AgentFlags& flags) {
+  const auto reported = Get(online, flags.agent);
   if (!reported.ok()) return Fail(reported.status());
-  if (json) {
+  if (flags.json) {
     PrintLine(DumpJson(ToJson(*reported), 2));
   } else {
     PrintText(AgentText(*reported));
@@ -45,23 +39,16 @@ ExitCode RunStatus(const Online& online, const std::string& agent, bool json) {
 }
 
 void RegisterStatus(CLI::App& parent, Online& online, ExitCode& exit_code) {
-  const auto flags = std::make_shared<StatusFlags>();
-  CLI::App* command = parent.add_subcommand(
-      "status",
-      "Print how an agent stands. Exit code 0 only if it is trusted now, and "
-      "not silent; 1 for any other state.");
-  command->add_option("agent", flags->agent, "The agent's id")
-      ->required()
-      ->type_name("UUID");
-  command->add_flag("--json", flags->json, "Machine-readable output");
-  online.Register(*command);
-  AddExamples(
-      *command,
-      {"cupel-tenant status d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
-       "cupel-tenant status d432fbb3-d2f1-4a97-9ef7-75bd81c00000 --json"});
-  command->callback([flags, &online, &exit_code] {
-    exit_code = RunStatus(online, flags->agent, flags->json);
-  });
+  RegisterAgentCommand(
+      parent, online, exit_code,
+      {.name = "status",
+       .description =
+           "Print how an agent stands. Exit code 0 only if it is trusted now, "
+           "and not silent; 1 for any other state.",
+       .examples = {"cupel-tenant status d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
+                    "cupel-tenant status d432fbb3-d2f1-4a97-9ef7-75bd81c00000 "
+                    "--json"},
+       .run = RunStatus});
 }
 
 }  // namespace cupel::tenant

@@ -16,7 +16,9 @@
 #include "tenant/agent_report.h"
 #include "tenant/commands/online.h"
 #include "tenant/console.h"
+#include "tenant/finding_report.h"
 #include "tenant/help_formatter.h"
+#include "tenant/labels.h"
 
 namespace cupel::tenant {
 namespace {

@@ -4,10 +4,13 @@
 #include <openssl/pem.h>
 
 #include <cstddef>
-#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/crypto/certificate.h"
 #include "common/crypto/openssl.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
@@ -17,6 +20,7 @@
 namespace cupel::tenant {
 namespace {
 
+using ::cupel::crypto::Certificate;
 using ::cupel::crypto::Owned;
 
 constexpr size_t kMaxFileSize = size_t{1} << 20;
@@ -38,24 +42,13 @@ absl::StatusOr<std::string> ReadPem(const std::string& path,
   return std::string(AsText(*bytes));
 }
 
-Owned<BIO> Reader(const std::string& text) {
-  return Owned<BIO>(
-      BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-absl::StatusOr<Owned<X509>> FirstCertificate(const std::string& text,
-                                             const std::string& path) {
-  const Owned<BIO> reader = Reader(text);
-  Owned<X509> certificate(
-      reader == nullptr
-          ? nullptr
-          : PEM_read_bio_X509(reader.get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
-  if (certificate == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(EscapeForDisplay(path), ": no certificate in PEM"));
-  }
-  return certificate;
+absl::StatusOr<std::vector<Certificate>> Certificates(const std::string& text,
+                                                      const std::string& path) {
+  auto certificates = Certificate::BundleFromPem(text);
+  if (certificates.ok()) return certificates;
+  return absl::InvalidArgumentError(absl::StrCat(
+      EscapeForDisplay(path),
+      ": no certificates in PEM: ", certificates.status().message()));
 }
 
 // A passphrase is never asked for: a command may run without a terminal.
@@ -67,7 +60,8 @@ int NoPassphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* asked) {
 absl::StatusOr<Owned<EVP_PKEY>> PrivateKey(const std::string& text,
                                            const std::string& path) {
   bool asked = false;
-  const Owned<BIO> reader = Reader(text);
+  const Owned<BIO> reader(
+      BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
   Owned<EVP_PKEY> key(reader == nullptr
                           ? nullptr
                           : PEM_read_bio_PrivateKey(reader.get(), nullptr,
@@ -80,19 +74,16 @@ absl::StatusOr<Owned<EVP_PKEY>> PrivateKey(const std::string& text,
             : ": no private key in PEM"));
 }
 
-absl::Status CheckDates(const X509& certificate, const std::string& path) {
+absl::Status CheckDates(const Certificate& certificate,
+                        const std::string& path) {
   const auto refuse = [&](absl::string_view how) {
     return absl::FailedPreconditionError(
         absl::StrCat(EscapeForDisplay(path), ": the certificate ", how,
                      "; have it renewed, or set the clock right"));
   };
-  // Below zero: the time is before now. Zero would be an error.
-  if (X509_cmp_current_time(X509_get0_notBefore(&certificate)) >= 0) {
-    return refuse("is not valid yet");
-  }
-  if (X509_cmp_current_time(X509_get0_notAfter(&certificate)) <= 0) {
-    return refuse("has expired");
-  }
+  const absl::Time now = absl::Now();
+  if (now < certificate.not_before()) return refuse("is not valid yet");
+  if (now > certificate.not_after()) return refuse("has expired");
   return absl::OkStatus();
 }
 
@@ -107,10 +98,10 @@ absl::StatusOr<CredentialTexts> LoadCredentials(const CredentialFiles& files) {
       ReadPem(files.certificate, "operator's certificate", "--cert"));
   CUPEL_ASSIGN_OR_RETURN(texts.key,
                          ReadPem(files.key, "operator's key", "--key"));
-  CUPEL_RETURN_IF_ERROR(FirstCertificate(texts.ca, files.ca).status());
-  CUPEL_ASSIGN_OR_RETURN(
-      const Owned<X509> certificate,
-      FirstCertificate(texts.certificate, files.certificate));
+  CUPEL_RETURN_IF_ERROR(Certificates(texts.ca, files.ca).status());
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<Certificate> chain,
+                         Certificates(texts.certificate, files.certificate));
+  const Certificate& certificate = chain.front();
   CUPEL_ASSIGN_OR_RETURN(const Owned<EVP_PKEY> key,
                          PrivateKey(texts.key, files.key));
   if (X509_check_private_key(certificate.get(), key.get()) != 1) {
@@ -119,7 +110,7 @@ absl::StatusOr<CredentialTexts> LoadCredentials(const CredentialFiles& files) {
         absl::StrCat(EscapeForDisplay(files.key), ": not the key of ",
                      EscapeForDisplay(files.certificate)));
   }
-  CUPEL_RETURN_IF_ERROR(CheckDates(*certificate, files.certificate));
+  CUPEL_RETURN_IF_ERROR(CheckDates(certificate, files.certificate));
   return texts;
 }
 

@@ -9,9 +9,10 @@
 namespace cupel::tenant {
 
 struct CredentialFiles {
-  std::string ca;           // PEM, one certificate or more
-  std::string certificate;  // PEM, the operator's first
-  std::string key;          // PEM, without a passphrase
+  // PEM, certificates and nothing else; in the second the operator's first.
+  std::string ca;
+  std::string certificate;
+  std::string key;  // PEM, without a passphrase
 };
 
 // Their content, found to be usable: gRPC itself would say no more than that a
@@ -23,10 +24,10 @@ struct CredentialTexts {
 };
 
 // Reads the three. Errors, each naming the file and what to do: those of
-// ReadFile; kInvalidArgument for a path that is empty, a file without a
-// certificate or key, a key with a passphrase, or one that is not the
-// certificate's; kFailedPrecondition for a certificate that has expired or
-// is not valid yet.
+// ReadFile; kInvalidArgument for a path that is empty, a file with another PEM
+// block than certificates or without a key, a key with a passphrase, or one
+// that is not the certificate's; kFailedPrecondition for a certificate that has
+// expired or is not valid yet.
 absl::StatusOr<CredentialTexts> LoadCredentials(const CredentialFiles& files);
 
 }  // namespace cupel::tenant

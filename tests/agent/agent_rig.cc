@@ -3,8 +3,6 @@
 #include <sys/stat.h>
 
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
@@ -21,14 +19,8 @@ using ::cupel::testing::IsOk;
 using ::cupel::testing::StatusOf;
 using ::cupel::testing::SwTpm;
 
-constexpr int kSkipped = 77;
-
 std::unique_ptr<SwTpm> StartCertified(const std::string& ca_folder) {
-  if (!SwTpm::IsAvailable()) {
-    std::puts("skipped: swtpm or tpm2-tools are not installed");
-    std::fflush(stdout);
-    std::_Exit(kSkipped);
-  }
+  SwTpm::SkipUnlessAvailable();
   std::filesystem::create_directory(ca_folder);
   auto tpm = SwTpm::StartCertified(ca_folder);
   REQUIRE_THAT(StatusOf(tpm), IsOk());

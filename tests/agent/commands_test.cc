@@ -257,6 +257,11 @@ TEST_CASE("usage: what can't be understood is 2, and is said", "[swtpm]") {
     CHECK(result.out.empty());
     CHECK(absl::StartsWith(result.err, "cupel-agent: "));
   }
+  const auto nameless =
+      testing::RunCommand({CUPEL_AGENT, "--config", "", "identity"});
+  REQUIRE(nameless.ok());
+  CHECK(nameless->exit_code == 2);
+  CHECK(absl::StrContains(nameless->err, "--config: the file has no name"));
   const CommandResult help = rig.Run({"--help"});
   CHECK(help.exit_code == 0);
   for (const char* const command :

@@ -25,6 +25,7 @@
 #include "common/util/user.h"
 #include "tests/agent/agent_rig.h"
 #include "tests/agent/tpm/swtpm_rig.h"
+#include "tests/support/skip.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::agent {
@@ -33,8 +34,6 @@ namespace {
 using ::cupel::testing::IsOk;
 using ::cupel::testing::Server;
 using ::cupel::testing::StatusOf;
-
-constexpr int kSkipped = 77;
 
 std::vector<std::string> operator+(std::vector<std::string> first,
                                    const std::vector<std::string>& second) {
@@ -211,10 +210,7 @@ TEST_CASE("run: enrols again where it is refused, by itself", "[swtpm]") {
 }
 
 void SkipUnlessRoot() {
-  if (geteuid() == 0) return;
-  std::puts("skipped: needs root");
-  std::fflush(stdout);
-  std::_Exit(kSkipped);
+  if (geteuid() != 0) testing::Skip("needs root");
 }
 
 // The values of a line of /proc/PID/status.

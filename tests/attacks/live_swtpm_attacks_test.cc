@@ -1,7 +1,5 @@
 // Attacks on a running verifier by who owns a machine with a real, if software,
 // TPM. Each begins with that machine TRUSTED.
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,8 +16,6 @@ namespace {
 
 using ::cupel::verifier::AgentState;
 
-constexpr int kSkipped = 77;
-
 // Beside the scene's own victim a machine with a TPM of its own.
 struct TpmScene {
   TpmScene() {
@@ -31,11 +27,7 @@ struct TpmScene {
   }
 
   static std::unique_ptr<SwtpmMachine> StartMachine() {
-    if (!SwTpm::IsAvailable()) {
-      std::puts("skipped: swtpm or tpm2-tools are not installed");
-      std::fflush(stdout);
-      std::_Exit(kSkipped);
-    }
+    SwTpm::SkipUnlessAvailable();
     auto started = SwtpmMachine::Start(TestAgent(20));
     REQUIRE_THAT(StatusOf(started), IsOk());
     return *std::move(started);

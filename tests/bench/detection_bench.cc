@@ -35,6 +35,7 @@
 #include "tests/bench/remove_on_signal.h"
 #include "tests/bench/verifier_process.h"
 #include "tests/support/run_command.h"
+#include "tests/support/skip.h"
 #include "tests/support/swtpm.h"
 #include "tests/support/temporary_folder.h"
 
@@ -49,7 +50,6 @@ ABSL_FLAG(std::string, agent, "",
 namespace cupel::bench {
 namespace {
 
-constexpr int kSkipped = 77;
 constexpr char kAgentId[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
 constexpr char kPolicy[] = "base";
 constexpr absl::Duration kStepTimeout = absl::Seconds(30);
@@ -302,7 +302,7 @@ class Bench {
 int Main() {
   if (!testing::SwTpm::IsAvailable()) {
     std::printf("skipped: swtpm or tpm2-tools are not installed\n");
-    return kSkipped;
+    return testing::kSkipped;
   }
   if (absl::GetFlag(FLAGS_runs) == 0) {
     std::fprintf(stderr, "detection_bench: at least one run\n");

@@ -14,6 +14,7 @@
 #include "tests/conformance/cases.h"
 #include "tests/conformance/expectations.h"
 #include "tests/support/conformance_adapter.h"
+#include "tests/support/skip.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::conformance {
@@ -24,15 +25,11 @@ using ::cupel::testing::IsOk;
 using ::cupel::testing::StatusOf;
 using nlohmann::json;
 
-constexpr int kSkipped = 77;
-
 // Ends the process, as skipped, where the data is not there.
 const std::vector<Case>& CasesOrSkip() {
   static const absl::StatusOr<std::vector<Case>> cases = LoadCases();
   if (IsDataAbsent()) {
-    std::printf("skipped: no conformance data in %s\n", DataFolder().c_str());
-    std::fflush(stdout);
-    std::_Exit(kSkipped);
+    testing::Skip("no conformance data in " + DataFolder());
   }
   REQUIRE_THAT(StatusOf(cases), IsOk());
   return *cases;

@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/ima/ascii_format.h"
 #include "common/ima/ascii_list.h"
-#include "common/ima/boot_aggregate.h"
 #include "common/util/bytes.h"
 
 namespace {
@@ -29,7 +28,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       (data[0] & 1) != 0 ? cupel::ByteOrder::kBig : cupel::ByteOrder::kLittle;
   options.template_digest_size = (data[0] & 2) != 0 ? 32 : 20;
   const auto text = cupel::AsText({data + 1, size - 1});
-  static_cast<void>(cupel::ima::ParseBootAggregateLine(text));
   const auto format = cupel::ima::DetectListFormat(cupel::AsBytes(text));
 
   const auto list = AsciiList::Parse(text, options);

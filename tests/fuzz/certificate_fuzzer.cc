@@ -23,12 +23,6 @@ void CheckCertificate(const Certificate& certificate) {
   static_cast<void>(certificate.Subject());
   static_cast<void>(certificate.Issuer());
   static_cast<void>(certificate.GetPublicKey());
-  const auto uris = certificate.SanUris();
-  if (uris.ok()) {
-    for (const std::string& uri : *uris) {
-      if (uri.empty() || uri.find('\0') != std::string::npos) std::abort();
-    }
-  }
   const auto usages = certificate.ExtendedKeyUsages();
   const auto identity = cupel::tpm::ValidateEkCertificate(certificate);
   if (identity.ok()) {

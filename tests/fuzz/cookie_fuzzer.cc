@@ -41,7 +41,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<uint8_t> id(16, static_cast<uint8_t>(data[1] | 1));
   const CookieContent content{
       .issued = absl::FromUnixMicros(static_cast<int64_t>(size)),
-      .tenant = "",
       .agent_id = cupel::AgentId::FromBytes(id).value(),
       .ek_certificate = cupel::ToVector(rest.subspan(first)),
       .ek_template = "L-1",

@@ -310,6 +310,24 @@ TEST_CASE("A backup made while verdicts are written is a store at one moment") {
   CHECK_FALSE(fs::exists(program.folder / "none.db"));
 }
 
+TEST_CASE("The command line means what it says, or is refused") {
+  VerifierProgram program;
+  REQUIRE(program.OpenStore() != nullptr);
+  const std::string copy = program.folder / "copy";
+  // An option takes one value, and leaves the file to its command.
+  CHECK(program.Run({"backup", "--set", "log_level=info", copy}).exit_code ==
+        0);
+  CHECK(fs::exists(copy));
+  const auto nameless =
+      testing::RunCommand({CUPEL_VERIFIER, "--config", "", "backup", copy});
+  REQUIRE_THAT(nameless.status(), IsOk());
+  CHECK(nameless->exit_code == 2);
+  CHECK(absl::StrContains(nameless->err, "--config: the file has no name"));
+  const auto misspelt = program.Run({"--set", "log_leve=info", "backup", copy});
+  CHECK(misspelt.exit_code == 2);
+  CHECK(absl::StrContains(misspelt.err, "--set log_leve: unknown option"));
+}
+
 // The disk is full, for the verifier's process alone: nothing is written to a
 // file behind its first bytes, which are left to the log.
 void SetDiskFull(const VerifierProgram& program, bool full) {

@@ -11,16 +11,12 @@
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 #include "tests/support/run_command.h"
+#include "tests/support/skip.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::testing {
 
-Evmctl::Evmctl() {
-  if (IsInPath("evmctl")) return;
-  std::puts("skipped: evmctl (ima-evm-utils) is not installed");
-  std::fflush(stdout);
-  std::_Exit(77);
-}
+Evmctl::Evmctl() { SkipUnlessInPath({"evmctl"}); }
 
 void Evmctl::SetPcrs(
     const std::map<std::string, std::map<uint32_t, std::string>>& pcrs) {

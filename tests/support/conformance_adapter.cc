@@ -41,6 +41,8 @@
 #include "common/util/hex.h"
 #include "common/util/secret.h"
 #include "common/util/status_macros.h"
+#include "tests/support/boot_aggregate_line.h"
+#include "tests/support/policy_schema.h"
 
 namespace cupel::testing {
 namespace {
@@ -195,7 +197,7 @@ absl::StatusOr<CaseAnswer> AnswerEntry(const Inputs& inputs) {
 
 absl::StatusOr<CaseAnswer> AnswerBootAggregateLine(const Inputs& inputs) {
   CUPEL_ASSIGN_OR_RETURN(const std::string line, inputs.Text("line"));
-  const auto digest = ima::ParseBootAggregateLine(line);
+  const auto digest = ParseBootAggregateLine(line);
   if (!digest.ok()) return Refused(digest.status());
   CaseAnswer answer = Passed();
   answer.outputs["alg"] =
@@ -258,8 +260,7 @@ absl::StatusOr<CaseAnswer> AnswerPolicySchema(const Inputs& inputs) {
   CUPEL_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, inputs.File("policy"));
   const auto policy = LoadPolicy(std::move(bytes), std::nullopt);
   if (!policy.ok()) return Refused(policy.status());
-  if (const absl::Status status = policy::ValidateSchema(*policy);
-      !status.ok()) {
+  if (const absl::Status status = ValidateSchema(*policy); !status.ok()) {
     return Refused(status);
   }
   return Passed();

@@ -5,13 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/certificate.h"
+#include "common/crypto/digest.h"
+#include "common/tpm/binding.h"
 #include "common/tpm/pcr_selection.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 #include "grpc/grpc_security_constants.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
-#include "verifier/session/qualifying_data.h"
 
 namespace cupel::testing {
 namespace {
@@ -154,10 +155,13 @@ bool StreamAgent::SendQuote(const v1::Challenge& challenge) {
     reported.set_pcr(pcr);
     reported.set_value(std::string(AsText(value.bytes())));
   });
-  const FakeQuote made = tpm.Quote(
-      selection,
-      verifier::QuoteQualifyingData(AsBytes(challenge.nonce()), id_,
-                                    AsBytes(challenge.certificate_sha256())));
+  const auto certificate = crypto::Digest::Create(
+      crypto::HashAlgorithm::kSha256, AsBytes(challenge.certificate_sha256()));
+  if (!certificate.ok()) return false;
+  const auto data =
+      tpm::QuoteQualifyingData(AsBytes(challenge.nonce()), id_, *certificate);
+  if (!data.ok()) return false;
+  const FakeQuote made = tpm.Quote(selection, data->bytes());
   quote.set_attest(std::string(AsText(made.attest)));
   quote.set_signature(std::string(AsText(made.signature)));
   quote.set_nonce(challenge.nonce());

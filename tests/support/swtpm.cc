@@ -10,6 +10,7 @@
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 #include "common/util/status_macros.h"
+#include "tests/support/skip.h"
 
 namespace cupel::testing {
 namespace {
@@ -38,6 +39,10 @@ absl::StatusOr<std::string> RunIn(const TemporaryFolder& folder,
 bool SwTpm::IsAvailable() {
   return IsInPath("swtpm") && IsInPath("swtpm_setup") &&
          IsInPath("tpm2_quote") && IsInPath("tpm2_activatecredential");
+}
+
+void SwTpm::SkipUnlessAvailable() {
+  if (!IsAvailable()) Skip("swtpm or tpm2-tools are not installed");
 }
 
 absl::StatusOr<std::unique_ptr<SwTpm>> SwTpm::Start(

@@ -23,6 +23,8 @@ class SwTpm {
  public:
   // True if swtpm, swtpm_setup and tpm2-tools are in PATH.
   static bool IsAvailable();
+  // Ends the process as skipped (Skip) unless they are.
+  static void SkipUnlessAvailable();
 
   // `setup_options` are further arguments of swtpm_setup. kInternal or
   // kDeadlineExceeded with what the programs said if it does not come up.

@@ -23,9 +23,9 @@ using crypto::HashAlgorithm;
 using crypto::OpensslError;
 using crypto::Owned;
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 constexpr absl::string_view kKeyIdLabel = "cupel-cookie-key-id";
-constexpr absl::string_view kKeyLabel = "cupel-cookie-v1";
+constexpr absl::string_view kKeyLabel = "cupel-cookie-v2";
 constexpr size_t kKeyIdSize = 8;
 constexpr size_t kHeaderSize = 1 + kKeyIdSize + kCookieNonceSize;
 constexpr size_t kTagSize = 16;
@@ -70,12 +70,11 @@ void AppendSized(std::vector<uint8_t>& out, std::span<const uint8_t> bytes) {
 
 // Sizes are bounded by that of the cookie.
 size_t ContentSize(const CookieContent& content) {
-  constexpr size_t kSizes = 7 * sizeof(uint32_t);
+  constexpr size_t kSizes = 6 * sizeof(uint32_t);
   return sizeof(int64_t) + content.agent_id.bytes().size() + kSizes +
-         content.tenant.size() + content.ek_certificate.size() +
-         content.ek_template.size() + content.ak_public.size() +
-         content.verifier_certificate.size() + content.token.size() +
-         content.secret.size();
+         content.ek_certificate.size() + content.ek_template.size() +
+         content.ak_public.size() + content.verifier_certificate.size() +
+         content.token.size() + content.secret.size();
 }
 
 Secret Serialize(const CookieContent& content) {
@@ -83,7 +82,6 @@ Secret Serialize(const CookieContent& content) {
   // No reallocation may leave a copy of the secret behind.
   out.reserve(ContentSize(content));
   AppendBe(out, static_cast<uint64_t>(absl::ToUnixMicros(content.issued)));
-  AppendSized(out, AsBytes(content.tenant));
   Append(out, content.agent_id.bytes());
   AppendSized(out, content.ek_certificate);
   AppendSized(out, AsBytes(content.ek_template));
@@ -102,7 +100,6 @@ absl::StatusOr<CookieContent> Parse(std::span<const uint8_t> plain) {
     return reader.ReadSized32(kMaxCookieSize, field);
   };
   CUPEL_ASSIGN_OR_RETURN(const uint64_t issued, reader.ReadU64("issued"));
-  CUPEL_ASSIGN_OR_RETURN(const auto tenant, sized("tenant"));
   CUPEL_ASSIGN_OR_RETURN(const auto id, reader.ReadBytes(16, "agent id"));
   CUPEL_ASSIGN_OR_RETURN(AgentId agent_id, AgentId::FromBytes(id));
   CUPEL_ASSIGN_OR_RETURN(const auto certificate, sized("EK certificate"));
@@ -114,7 +111,6 @@ absl::StatusOr<CookieContent> Parse(std::span<const uint8_t> plain) {
   CUPEL_RETURN_IF_ERROR(reader.ExpectEnd("cookie"));
   return CookieContent{
       .issued = absl::FromUnixMicros(static_cast<int64_t>(issued)),
-      .tenant = std::string(AsText(tenant)),
       .agent_id = agent_id,
       .ek_certificate = ToVector(certificate),
       .ek_template = std::string(AsText(ek_template)),
@@ -169,13 +165,6 @@ absl::StatusOr<std::unique_ptr<CookieKeys>> CookieKeys::Generate() {
   return Create(std::move(keys));
 }
 
-absl::Status CookieKeys::Replace(std::vector<Secret> keys) {
-  CUPEL_ASSIGN_OR_RETURN(KeyList list, MakeList(std::move(keys)));
-  const std::lock_guard<std::mutex> lock(mutex_);
-  keys_ = std::move(list);
-  return absl::OkStatus();
-}
-
 absl::Status CookieKeys::Rotate() {
   CUPEL_ASSIGN_OR_RETURN(Secret fresh, RandomKey());
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -184,13 +173,6 @@ absl::Status CookieKeys::Rotate() {
   keys.emplace_back(keys_->front().secret.Reveal());
   CUPEL_ASSIGN_OR_RETURN(keys_, MakeList(std::move(keys)));
   return absl::OkStatus();
-}
-
-std::vector<Secret> CookieKeys::Export() const {
-  const KeyList list = keys();
-  std::vector<Secret> copies;
-  for (const Key& key : *list) copies.emplace_back(key.secret.Reveal());
-  return copies;
 }
 
 CookieKeys::KeyList CookieKeys::keys() const {

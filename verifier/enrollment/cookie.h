@@ -6,14 +6,14 @@
 // age, nonce and proof.
 //
 // Format, big-endian, nothing left over:
-//   u8 version = 1 | u8[8] key id | u8[32] nonce | ciphertext | u8[16] tag
+//   u8 version = 2 | u8[8] key id | u8[32] nonce | ciphertext | u8[16] tag
 // The ciphertext is AES-256-GCM with the 41 bytes before it as associated data,
-// under HMAC-SHA-256(key, "cupel-cookie-v1" || nonce) and an IV of zeros: each
+// under HMAC-SHA-256(key, "cupel-cookie-v2" || nonce) and an IV of zeros: each
 // cookie has a key of its own, so no number of cookies wears a key out. It
 // holds, in this order:
-//   i64 issued, microseconds since 1970 | tenant | u8[16] agent id
-//   | EK certificate | EK template | AK public area | verifier's certificate's
-//   SHA-256 | token | secret
+//   i64 issued, microseconds since 1970 | u8[16] agent id | EK certificate
+//   | EK template | AK public area | verifier's certificate's SHA-256 | token
+//   | secret
 // where what has no size here is preceded by it as a u32.
 #ifndef CUPEL_VERIFIER_ENROLLMENT_COOKIE_H_
 #define CUPEL_VERIFIER_ENROLLMENT_COOKIE_H_
@@ -41,8 +41,7 @@ inline constexpr size_t kMaxCookieKeyCount = 16;
 
 // What a cookie holds, beside its nonce.
 struct CookieContent {
-  absl::Time issued;   // to the microsecond
-  std::string tenant;  // empty: none yet
+  absl::Time issued;  // to the microsecond
   AgentId agent_id;
   std::vector<uint8_t> ek_certificate;  // DER
   std::string ek_template;
@@ -73,16 +72,9 @@ class CookieKeys {
   // With one fresh key. kInternal if there is no randomness.
   static absl::StatusOr<std::unique_ptr<CookieKeys>> Generate();
 
-  // Replaces all keys, as a cluster's node does that has read new ones. Errors
-  // as Create; then the old ones stay.
-  absl::Status Replace(std::vector<Secret> keys);
-
   // Puts a fresh key first and forgets all but the one that was first until
   // now. Not more often than cookies live: those of a forgotten key are void.
   absl::Status Rotate();
-
-  // Copies of the keys, the sealing one first: for the cluster's store.
-  std::vector<Secret> Export() const;
 
   // Seals `content` under a fresh nonce. kInvalidArgument where the result
   // would be larger than kMaxCookieSize; kInternal where OpenSSL fails.

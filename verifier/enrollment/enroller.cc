@@ -184,7 +184,6 @@ absl::StatusOr<tpm::EnrollmentChallenge> Enroller::Begin(
   CUPEL_ASSIGN_OR_RETURN(
       std::vector<uint8_t> cookie,
       keys_->Seal({.issued = now,
-                   .tenant = "",
                    .agent_id = *agent_id,
                    .ek_certificate = request.ek_certificates.front(),
                    .ek_template = request.ek_template,

@@ -1,14 +1,12 @@
 #include "verifier/pki/pki.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -17,11 +15,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/util/bytes.h"
+#include "common/util/errno_status.h"
 #include "common/util/escape.h"
 #include "common/util/file.h"
 #include "common/util/secret.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
+#include "common/util/user.h"
 #include "verifier/pki/certificate.h"
 
 namespace cupel::verifier {
@@ -44,85 +44,18 @@ constexpr size_t kMaxFileSize = size_t{1} << 20;
 // For clocks that are behind this one.
 constexpr absl::Duration kClockSkew = absl::Minutes(5);
 
-absl::Status ErrnoStatus(int error, const std::string& path) {
-  const std::string message =
-      absl::StrCat(EscapeForDisplay(path), ": ", std::strerror(error));
-  switch (error) {
-    case ENOENT:
-      return absl::NotFoundError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    case EEXIST:
-    case ENOTEMPTY:
-      return absl::AlreadyExistsError(message);
-    case ENOTDIR:
-      return absl::InvalidArgumentError(message);
-    default:
-      return absl::UnavailableError(message);
-  }
-}
-
 // Whom a file that replaces another one belongs to.
-struct Owner {
-  uid_t user = 0;
-  gid_t group = 0;
-};
-
-std::optional<Owner> OwnerOf(const std::string& path) {
+std::optional<User> OwnerOf(const std::string& path) {
   struct stat info = {};
   if (stat(path.c_str(), &info) != 0) return std::nullopt;
-  return Owner{info.st_uid, info.st_gid};
+  return User{.uid = info.st_uid, .gid = info.st_gid};
 }
 
-absl::StatusOr<Owner> OwnerNamed(const std::string& user) {
-  errno = 0;
-  const passwd* const entry = getpwnam(user.c_str());
-  if (entry == nullptr) {
-    const int error = errno;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "there is no user ", Quoted(user, 80), " here",
-        error == 0 ? "; systemd-sysusers makes those of the services"
-                   : absl::StrCat(": ", std::strerror(error))));
-  }
-  return Owner{entry->pw_uid, entry->pw_gid};
-}
-
-absl::Status SyncFolder(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, path);
-  const int result = fsync(fd);
-  const int error = errno;
-  close(fd);
-  return result == 0 || error == EINVAL ? absl::OkStatus()
-                                        : ErrnoStatus(error, path);
-}
-
-// A new file of exactly `mode`, whatever the umask; written through to disk.
-absl::Status WriteNew(const std::string& path, absl::string_view bytes,
-                      mode_t mode, const std::optional<Owner>& owner) {
-  const int fd =
-      open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-           kKeyMode);
-  if (fd < 0) return ErrnoStatus(errno, path);
-  absl::Status status;
-  while (status.ok() && !bytes.empty()) {
-    const ssize_t written = write(fd, bytes.data(), bytes.size());
-    if (written > 0) {
-      bytes.remove_prefix(static_cast<size_t>(written));
-    } else if (errno != EINTR) {
-      status = ErrnoStatus(errno, path);
-    }
-  }
-  if (status.ok() && owner && fchown(fd, owner->user, owner->group) != 0) {
-    status = ErrnoStatus(errno, path);
-  }
-  if (status.ok() && (fchmod(fd, mode) != 0 || fsync(fd) != 0)) {
-    status = ErrnoStatus(errno, path);
-  }
-  if (close(fd) != 0 && status.ok()) status = ErrnoStatus(errno, path);
-  return status;
+absl::StatusOr<User> OwnerNamed(const std::string& user) {
+  auto found = FindUser(user);
+  if (!absl::IsNotFound(found.status())) return found;
+  return absl::InvalidArgumentError(absl::StrCat(
+      found.status().message(), "; systemd-sysusers makes those of services"));
 }
 
 // A new folder beside the place that it is meant for. It goes with this object,
@@ -175,20 +108,22 @@ class NewFolder {
 
 // Makes the folder `path` with the pair's files, and the CA's where given.
 absl::Status WritePair(const std::string& path, const KeyPair& pair,
-                       const X509* ca, const std::optional<Owner>& owner) {
+                       const X509* ca, const std::optional<User>& owner) {
   CUPEL_ASSIGN_OR_RETURN(const std::string certificate,
                          CertificateToPem(*pair.certificate));
   CUPEL_ASSIGN_OR_RETURN(const Secret key, KeyToPem(*pair.key));
-  CUPEL_RETURN_IF_ERROR(WriteNew(absl::StrCat(path, "/", kKeyFile),
-                                 AsText(key.Reveal()), kKeyMode, owner));
-  CUPEL_RETURN_IF_ERROR(WriteNew(absl::StrCat(path, "/", kCertificateFile),
-                                 certificate, kCertificateMode, owner));
+  CUPEL_RETURN_IF_ERROR(WriteFile(absl::StrCat(path, "/", kKeyFile),
+                                  AsText(key.Reveal()),
+                                  {.mode = kKeyMode, .owner = owner}));
+  const FileRights readable = {.mode = kCertificateMode, .owner = owner};
+  CUPEL_RETURN_IF_ERROR(WriteFile(absl::StrCat(path, "/", kCertificateFile),
+                                  certificate, readable));
   if (ca != nullptr) {
     CUPEL_ASSIGN_OR_RETURN(const std::string ca_pem, CertificateToPem(*ca));
-    CUPEL_RETURN_IF_ERROR(WriteNew(absl::StrCat(path, "/", kCaFile), ca_pem,
-                                   kCertificateMode, owner));
+    CUPEL_RETURN_IF_ERROR(
+        WriteFile(absl::StrCat(path, "/", kCaFile), ca_pem, readable));
   }
-  if (owner && chown(path.c_str(), owner->user, owner->group) != 0) {
+  if (owner && chown(path.c_str(), owner->uid, owner->gid) != 0) {
     return ErrnoStatus(errno, path);
   }
   return SyncFolder(path);
@@ -196,7 +131,7 @@ absl::Status WritePair(const std::string& path, const KeyPair& pair,
 
 absl::Status MakePair(const std::string& path, const KeyPair& pair,
                       const X509* ca,
-                      const std::optional<Owner>& owner = std::nullopt) {
+                      const std::optional<User>& owner = std::nullopt) {
   if (mkdir(path.c_str(), kFolderMode) != 0) return ErrnoStatus(errno, path);
   return WritePair(path, pair, ca, owner);
 }
@@ -341,7 +276,7 @@ absl::Status InitPki(const InitOptions& options, absl::Time now) {
         "that agents and operators use");
   }
   CUPEL_RETURN_IF_ERROR(ValidateTenantName(options.tenant));
-  std::optional<Owner> service;
+  std::optional<User> service;
   if (!options.service_user.empty()) {
     CUPEL_ASSIGN_OR_RETURN(service, OwnerNamed(options.service_user));
   }

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "absl/time/time.h"
-#include "verifier/rpc/steady_clock.h"
+#include "common/util/steady_clock.h"
 #include "verifier/store/store.h"
 
 namespace cupel::verifier {

@@ -10,11 +10,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/util/bytes.h"
+#include "common/util/steady_clock.h"
 #include "verifier/rpc/attestation_log.h"
 #include "verifier/rpc/attestation_messages.h"
 #include "verifier/rpc/peer.h"
 #include "verifier/rpc/status.h"
-#include "verifier/rpc/steady_clock.h"
 #include "verifier/rpc/write_queue.h"
 
 namespace cupel::verifier {

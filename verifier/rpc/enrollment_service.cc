@@ -10,9 +10,9 @@
 #include "common/tpm/enrollment_messages.h"
 #include "common/util/bytes.h"
 #include "common/util/status_macros.h"
+#include "common/util/steady_clock.h"
 #include "verifier/rpc/peer.h"
 #include "verifier/rpc/status.h"
-#include "verifier/rpc/steady_clock.h"
 #include "verifier/rpc/unary.h"
 
 namespace cupel::verifier {

@@ -13,7 +13,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/appraisal/finding.h"
 #include "common/crypto/digest.h"
+#include "common/crypto/fingerprint.h"
 #include "common/crypto/openssl.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
@@ -21,7 +23,6 @@
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 #include "verifier/rpc/fleet_messages.h"
-#include "verifier/session/accepted_findings.h"
 
 namespace cupel::verifier {
 namespace {
@@ -43,16 +44,10 @@ absl::StatusOr<AgentId> ParseId(const std::string& text) {
   return id;
 }
 
-// A fingerprint as people copy it: in either case, with colons or without.
-absl::StatusOr<std::string> ParseFingerprint(const std::string& text) {
-  std::string hex = absl::AsciiStrToLower(text);
-  hex.erase(std::remove(hex.begin(), hex.end(), ':'), hex.end());
-  const auto bytes = HexDecode(hex);
-  if (!bytes.ok() || bytes->size() != 32) {
-    return absl::InvalidArgumentError(
-        "ek_sha256: a SHA-256 has 64 digits in hex");
-  }
-  return hex;
+absl::StatusOr<std::string> ParseEk(const std::string& text) {
+  auto ek = crypto::ParseFingerprint(text);
+  CUPEL_RETURN_IF_ERROR(WithContext(ek.status(), "ek_sha256"));
+  return ek;
 }
 
 absl::Status Change(const std::string& member, const AgentSettings& wanted,
@@ -91,7 +86,7 @@ absl::Status Accept(const AgentRecord& agent, const std::string& text,
                     const AcceptedFinding& form,
                     std::vector<AcceptedFinding>& accepted) {
   const std::string id = text.substr(0, text.find('@'));
-  if (!IsAcceptable(id)) {
+  if (!appraisal::IsAcceptable(id)) {
     return absl::FailedPreconditionError(absl::StrCat(
         "accept: ", Quoted(id, 64),
         " is no finding that can be accepted: it would vouch for evidence that "
@@ -205,7 +200,7 @@ absl::StatusOr<v1::AddAgentReply> FleetCommands::Add(
   }
   std::string ek_sha256;
   if (!request.ek_sha256().empty()) {
-    CUPEL_ASSIGN_OR_RETURN(ek_sha256, ParseFingerprint(request.ek_sha256()));
+    CUPEL_ASSIGN_OR_RETURN(ek_sha256, ParseEk(request.ek_sha256()));
   }
   const auto record =
       request.vouched()
@@ -378,7 +373,7 @@ absl::StatusOr<v1::AllowEksReply> FleetCommands::AllowEks(
   }
   std::vector<std::string> eks;
   for (const std::string& text : request.ek_sha256()) {
-    CUPEL_ASSIGN_OR_RETURN(std::string ek, ParseFingerprint(text));
+    CUPEL_ASSIGN_OR_RETURN(std::string ek, ParseEk(text));
     eks.push_back(std::move(ek));
   }
   CUPEL_RETURN_IF_ERROR(

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
-#include "verifier/rpc/steady_clock.h"
+#include "common/util/steady_clock.h"
 
 namespace cupel::verifier {
 namespace {

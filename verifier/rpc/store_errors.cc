@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "verifier/rpc/steady_clock.h"
+#include "common/util/steady_clock.h"
 
 namespace cupel::verifier {
 namespace {

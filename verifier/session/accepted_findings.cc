@@ -20,19 +20,10 @@ using ::cupel::appraisal::Proof;
 using ::cupel::appraisal::Severity;
 using ::cupel::appraisal::Verdict;
 
-// Each is about one entry, one PCR or the counters, which the quote covers, and
-// says what was found there. A deny is not among them: it wins over every other
-// rule.
-constexpr absl::string_view kAcceptable[] = {
-    "boot.pcr_mismatch",     "continuity.gap",           "ima.boot_aggregate",
-    "ima.buffer_mismatch",   "ima.buffer_not_in_policy", "ima.digest_mismatch",
-    "ima.digest_zero",       "ima.not_in_policy",        "ima.violation",
-    "pcr.changed_after_boot"};
-
 bool IsAccepted(const Finding& finding,
                 std::span<const AcceptedFinding> accepted,
                 const tpm::ClockInfo& clock_info) {
-  if (!IsAcceptable(finding.id)) return false;
+  if (!appraisal::IsAcceptable(finding.id)) return false;
   // No PCR covers the path of a violation, whose record is all that there is of
   // it. Anything else that nothing covers is hearsay.
   if (!finding.authenticated && finding.id != "ima.violation") return false;
@@ -46,13 +37,10 @@ bool IsAccepted(const Finding& finding,
 
 }  // namespace
 
-bool IsAcceptable(absl::string_view id) {
-  return std::ranges::find(kAcceptable, id) != std::end(kAcceptable);
-}
-
 std::string AcceptanceOf(const Finding& finding) {
   constexpr size_t kShownSize = 16;
-  if (!IsAcceptable(finding.id) || !finding.boot.has_value()) return "";
+  if (!appraisal::IsAcceptable(finding.id) || !finding.boot.has_value())
+    return "";
   std::vector<uint8_t> bytes;
   const auto add = [&bytes](absl::string_view part) {
     AppendBe(bytes, static_cast<uint32_t>(part.size()));

@@ -19,11 +19,7 @@ namespace cupel::verifier {
 // same, in the boot of `clock_info` (both counts), and if a PCR covers it
 // (Finding::authenticated): so the same file with other content fails, as does
 // the same one after a reboot. Never accepted, whatever the record says: what
-// says that the quote or the list is not authentic ("quote.*",
-// "ima.history_lost", and everything else that names neither an entry nor a
-// PCR's value): accepting it would vouch for evidence that nobody knows. A span
-// without evidence ("continuity.gap") may be accepted: it is what the operator
-// knows of.
+// is not appraisal::IsAcceptable.
 //
 // No other finding changes. Where findings were dropped for their number
 // nothing is accepted: one of those may be a failure. A pass is a pass only if
@@ -32,14 +28,11 @@ void ApplyAccepted(std::span<const AcceptedFinding> accepted,
                    const tpm::ClockInfo& clock_info,
                    appraisal::Appraisal& appraisal);
 
-// True if an operator may accept findings with this id.
-bool IsAcceptable(absl::string_view id);
-
 // What an operator accepts `finding` by: "ID@" and 32 hexadecimal digits, of a
 // SHA-256 over all that makes it this one (id, path, what was found, the boot).
 // So nothing is accepted but what was looked at, whatever the machine shows by
-// then. Empty where it can't be accepted: IsAcceptable doesn't have its id, or
-// nobody knows of which boot it is.
+// then. Empty where it can't be accepted: appraisal::IsAcceptable doesn't have
+// its id, or nobody knows of which boot it is.
 std::string AcceptanceOf(const appraisal::Finding& finding);
 
 }  // namespace cupel::verifier

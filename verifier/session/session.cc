@@ -10,15 +10,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/crypto/digest.h"
 #include "common/policy/boot_rule.h"
 #include "common/tpm/attest.h"
+#include "common/tpm/binding.h"
 #include "common/tpm/boot_counters.h"
 #include "common/tpm/public_area.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "verifier/session/boot_setting.h"
-#include "verifier/session/qualifying_data.h"
 
 namespace cupel::verifier {
 namespace {
@@ -48,6 +49,18 @@ constexpr size_t kMaxToldFindings = 10;
 constexpr char kNotServed[] =
     "this agent is not attested here: it is not enrolled, was not added yet, "
     "was stopped, or this is not a quote of the TPM that it enrolled with";
+
+// `certificate_sha256` is the hash that the challenge carries.
+absl::StatusOr<std::vector<uint8_t>> QualifyingData(
+    std::span<const uint8_t> nonce, const AgentId& agent,
+    std::span<const uint8_t> certificate_sha256) {
+  CUPEL_ASSIGN_OR_RETURN(const crypto::Digest certificate,
+                         crypto::Digest::Create(crypto::HashAlgorithm::kSha256,
+                                                certificate_sha256));
+  CUPEL_ASSIGN_OR_RETURN(const crypto::Digest data,
+                         tpm::QuoteQualifyingData(nonce, agent, certificate));
+  return ToVector(data.bytes());
+}
 
 bool IsServed(AgentState state) {
   return state == AgentState::kPending || state == AgentState::kTrusted ||
@@ -267,8 +280,9 @@ tpm::PcrSelection Session::Selection() const {
 void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
   arm_at_.reset();
   Challenge challenge;
-  challenge.nonce.resize(kNonceSize);
-  if (RAND_bytes(challenge.nonce.data(), static_cast<int>(kNonceSize)) != 1) {
+  challenge.nonce.resize(tpm::kNonceSize);
+  if (RAND_bytes(challenge.nonce.data(), static_cast<int>(tpm::kNonceSize)) !=
+      1) {
     return Refuse("the verifier has no random numbers", options_.retry_after);
   }
   challenge.selection = Selection();
@@ -367,12 +381,14 @@ absl::StatusOr<tpm::VerifiedQuote> Session::Verify(
     std::vector<uint8_t>& qualifying_data) const {
   // Certificates change under a connection, so there are several right answers;
   // one that is none of them is compared with the one that was sent.
-  qualifying_data =
-      QuoteQualifyingData(challenge.nonce, record_->id, certificates_.front());
+  CUPEL_ASSIGN_OR_RETURN(
+      qualifying_data,
+      QualifyingData(challenge.nonce, record_->id, certificates_.front()));
   const auto attest = tpm::ParseAttest(quote.attest);
   for (const std::vector<uint8_t>& certificate : certificates_) {
-    std::vector<uint8_t> candidate =
-        QuoteQualifyingData(challenge.nonce, record_->id, certificate);
+    CUPEL_ASSIGN_OR_RETURN(
+        std::vector<uint8_t> candidate,
+        QualifyingData(challenge.nonce, record_->id, certificate));
     if (attest.ok() && attest->extra_data == candidate) {
       qualifying_data = std::move(candidate);
       break;

@@ -672,8 +672,6 @@ TEST_CASE("Attester: a quote that failed is tried again, ever more slowly") {
   machine.quoter.SetError(absl::UnavailableError("TPM_RC_RETRY"));
   machine.Receive(machine.MakeChallenge(3, true));
   machine.Finish(machine.ExpectJob());
-  CHECK_THAT(machine.attester.quote_status(),
-             StatusIs(absl::StatusCode::kUnavailable, "TPM_RC_RETRY"));
   for (const int ms : {200, 400, 800, 1600, 3200, 5000, 5000}) {
     machine.Advance(absl::Milliseconds(ms - 1));
     CHECK(machine.Nothing());
@@ -683,7 +681,6 @@ TEST_CASE("Attester: a quote that failed is tried again, ever more slowly") {
   machine.quoter.SetError(absl::OkStatus());
   machine.Advance(absl::Seconds(5));
   CHECK(machine.ExpectQuote().nonce[0] == 3);
-  CHECK_THAT(machine.attester.quote_status(), IsOk());
 }
 
 TEST_CASE("Attester: entries are not lost to a quote that failed") {

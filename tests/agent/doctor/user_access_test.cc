@@ -3,11 +3,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 
 #include "catch2/catch.hpp"
 #include "common/util/file.h"
+#include "tests/support/skip.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_folder.h"
 
@@ -19,14 +19,8 @@ using ::cupel::testing::StatusIs;
 using ::cupel::testing::StatusOf;
 using ::cupel::testing::TemporaryFolder;
 
-constexpr int kSkipped = 77;
-
 TEST_CASE("the kernel says what another user may open") {
-  if (geteuid() != 0) {
-    std::puts("skipped: needs root");
-    std::fflush(stdout);
-    std::_Exit(kSkipped);
-  }
+  if (geteuid() != 0) testing::Skip("needs root");
   const TemporaryFolder folder;
   REQUIRE(chmod(folder.path().c_str(), 0755) == 0);
   const std::string path = folder / "file";

@@ -7,8 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -37,8 +35,6 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::SwTpm;
 using ::cupel::testing::TemporaryFolder;
 
-constexpr int kSkipped = 77;
-
 template <typename T>
 T Get(absl::StatusOr<T> result) {
   REQUIRE_THAT(StatusOf(result), IsOk());
@@ -48,11 +44,7 @@ T Get(absl::StatusOr<T> result) {
 // A software TPM, the agent's connection to it, and a folder with programs.
 struct Machine {
   explicit Machine(const std::vector<std::string>& setup = {}) {
-    if (!SwTpm::IsAvailable()) {
-      std::puts("skipped: swtpm or tpm2-tools are not installed");
-      std::fflush(stdout);
-      std::_Exit(kSkipped);
-    }
+    SwTpm::SkipUnlessAvailable();
     SilenceTssLog();
     swtpm = Get(SwTpm::Start(setup));
     tpm = Connect();

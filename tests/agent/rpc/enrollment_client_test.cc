@@ -83,19 +83,19 @@ TEST_CASE("MakeVerifierChannel: no roots, no channel") {
   std::string what;
   SECTION("none") {
     roots.clear();
-    what = "there is none";
+    what = "no PEM block";
   }
   SECTION("no certificate in them") {
     roots = "# certificates go here\n";
-    what = "there is none";
+    what = "no PEM block";
   }
   SECTION("malformed") {
     roots.replace(roots.size() / 2, 8, "********");
-    what = "certificate 1 is malformed";
+    what = "PEM block 1";
   }
   SECTION("the second one cut") {
     roots += roots.substr(0, roots.size() / 2);
-    what = "certificate 2 is malformed";
+    what = "PEM block 2";
   }
   SECTION("no address") {
     address.clear();

@@ -1,7 +1,5 @@
 #include "tests/agent/tpm/swtpm_rig.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <variant>
 
 #include "absl/strings/str_split.h"
@@ -11,8 +9,6 @@
 
 namespace cupel::agent {
 namespace {
-
-constexpr int kSkipped = 77;
 
 std::vector<std::string> Handles(testing::SwTpm& tpm, const char* kind) {
   const std::string list = Get(tpm.RunWithoutFlush({"tpm2_getcap", kind}));
@@ -27,11 +23,7 @@ std::vector<std::string> Handles(testing::SwTpm& tpm, const char* kind) {
 }  // namespace
 
 std::unique_ptr<testing::SwTpm> StartTpm() {
-  if (!testing::SwTpm::IsAvailable()) {
-    std::puts("skipped: swtpm or tpm2-tools are not installed");
-    std::fflush(stdout);
-    std::_Exit(kSkipped);
-  }
+  testing::SwTpm::SkipUnlessAvailable();
   SilenceTssLog();
   return Get(testing::SwTpm::Start());
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "tests/cli/online/online.h"
+#include "tests/support/skip.h"
 
 namespace cupel::testing {
 namespace {
@@ -215,7 +216,7 @@ CommandResult OnTerminal(OnlineBench& bench, const std::string& answer) {
 }
 
 TEST_CASE("add: on a terminal the enrolled EK is shown and asked about") {
-  if (!IsInPath("script")) return;
+  SkipUnlessInPath({"script"});
   OnlineBench bench;
   bench.state().policies["base"] = "";
   // Nobody has enrolled.

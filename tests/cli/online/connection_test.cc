@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "tests/cli/online/online.h"
+#include "tests/support/skip.h"
 
 namespace cupel::testing {
 namespace {
@@ -125,13 +126,19 @@ TEST_CASE("connection: without a certificate no command starts") {
       bench.Write("other.pem", MakeTestOperator("other").key_pem);
   CHECK_THAT(bench.Run(status + Arguments{"--key", other}),
              IsRefused("not the key of"));
+  // Whichever of the CA's certificates it is.
+  const std::string ca = bench.Write(
+      "roots.pem", absl::StrCat(TestCa("Other CA").pem(),
+                                "-----BEGIN CERTIFICATE-----\nMIIB\n"));
+  CHECK_THAT(bench.Run(status + Arguments{"--ca", ca}),
+             IsRefused("roots.pem: no certificates in PEM: PEM block 2"));
   CHECK(bench.state().calls == 0);
 }
 
 // The verifier itself refuses who shows nothing: openssl's client, since
 // cupel-tenant has no way to.
 TEST_CASE("connection: the verifier lets nobody in without a certificate") {
-  if (!IsInPath("openssl")) return;
+  SkipUnlessInPath({"openssl"});
   OnlineBench bench;
   const auto connect = [&](const Arguments& more) {
     const auto result = RunCommand(

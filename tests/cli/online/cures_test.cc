@@ -10,7 +10,6 @@
 #include "catch2/catch.hpp"
 #include "re2/re2.h"
 #include "tests/cli/cli.h"
-#include "verifier/session/accepted_findings.h"
 
 namespace cupel::testing {
 namespace {
@@ -41,14 +40,6 @@ TEST_CASE("cures: every finding of docs/findings.md has one") {
     CHECK_FALSE(help->meaning.empty());
     CHECK_FALSE(help->cure.empty());
   }
-}
-
-TEST_CASE("cures: what can be accepted is what the verifier accepts") {
-  for (const tenant::FindingHelp& help : tenant::AllFindingHelp()) {
-    CAPTURE(help.id);
-    CHECK(tenant::CanBeAccepted(help.id) == verifier::IsAcceptable(help.id));
-  }
-  CHECK_FALSE(tenant::CanBeAccepted("ima.no_such"));
 }
 
 TEST_CASE("cures: none that docs/findings.md doesn't know") {

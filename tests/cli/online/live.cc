@@ -3,8 +3,6 @@
 #include <sys/stat.h>
 
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
@@ -21,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSkipped = 77;
 constexpr char kUuid[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
 
 std::string AllowLine(const std::string& path) {
@@ -50,11 +47,7 @@ bool Await(const std::function<bool()>& holds) {
 }
 
 LiveBench::LiveBench(absl::string_view tenant_options) {
-  if (!SwTpm::IsAvailable()) {
-    std::puts("skipped: swtpm or tpm2-tools are not installed");
-    std::fflush(stdout);
-    std::_Exit(kSkipped);
-  }
+  SwTpm::SkipUnlessAvailable();
   // The TPM, with a maker's CA of its own.
   fs::create_directory(Path("ca"));
   Spill(Path("setup.conf"),

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "catch2/catch.hpp"
+#include "common/appraisal/finding.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 
@@ -86,6 +87,21 @@ TEST_CASE("Every finding has a test that produces it") {
   tested.merge(
       Literals(Read(kRoot / "tests/verifier/session/appraisal_job_test.cc")));
   CHECK(tested == InSources());
+}
+
+TEST_CASE("What can be accepted is what an entry, a PCR or a counter shows") {
+  std::set<std::string> acceptable;
+  for (const std::string& id : InDocument()) {
+    if (IsAcceptable(id)) acceptable.insert(id);
+  }
+  CHECK(acceptable ==
+        std::set<std::string>{"boot.pcr_mismatch", "continuity.gap",
+                              "ima.boot_aggregate", "ima.buffer_mismatch",
+                              "ima.buffer_not_in_policy", "ima.digest_mismatch",
+                              "ima.digest_zero", "ima.not_in_policy",
+                              "ima.violation", "pcr.changed_after_boot"});
+  CHECK_FALSE(IsAcceptable("ima.no_such"));
+  CHECK_FALSE(IsAcceptable(""));
 }
 
 }  // namespace

@@ -159,6 +159,52 @@ TEST_CASE("Unknown options are refused with their place") {
                       "store_path?"));
 }
 
+TEST_CASE("What the command line says: --config and --set") {
+  ConfigTest test;
+  test.Write("verifier.yaml", "interval: 12s\n");
+  const std::vector<std::string> sets = {"interval=15s", "state_dir=/x=y"};
+  auto sources = SourcesFromFlags("verifier", test.sources().file, sets);
+  REQUIRE_THAT(StatusOf(sources), IsOk());
+  CHECK(sources->file_required);
+  sources->environment.clear();
+  Origins origins;
+  const auto config = LoadVerifierConfig(*sources, &origins);
+  REQUIRE_THAT(StatusOf(config), IsOk());
+  CHECK(config->interval == absl::Seconds(15));
+  CHECK(config->state_dir == "/x=y");
+  CHECK(origins.at("interval") == "--set interval");
+
+  sources = SourcesFromFlags("agent", std::nullopt, {});
+  REQUIRE_THAT(StatusOf(sources), IsOk());
+  CHECK(sources->file == "/etc/cupel/agent.yaml");
+  CHECK_FALSE(sources->file_required);
+}
+
+TEST_CASE("What the command line can't mean is refused, by its own words") {
+  CHECK_THAT(StatusOf(SourcesFromFlags("verifier", "", {})),
+             StatusIs(StatusCode::kInvalidArgument,
+                      "--config: the file has no name; leave the option out "
+                      "for /etc/cupel/verifier.yaml"));
+  const std::vector<std::string> no_value = {"interval\x1b"};
+  CHECK_THAT(
+      StatusOf(SourcesFromFlags("verifier", std::nullopt, no_value)),
+      StatusIs(StatusCode::kInvalidArgument, "--set \"interval\\x1b\": "));
+  const auto refused = [](const std::string& set, const std::string& what) {
+    ConfigTest test;
+    const std::vector<std::string> sets = {set};
+    test.Write("verifier.yaml", "");
+    auto sources = SourcesFromFlags("verifier", test.sources().file, sets);
+    REQUIRE_THAT(StatusOf(sources), IsOk());
+    sources->environment.clear();
+    CHECK_THAT(StatusOf(LoadVerifierConfig(*sources)),
+               StatusIs(StatusCode::kInvalidArgument, what));
+  };
+  refused("stor_path=/x", "--set stor_path: unknown option \"stor_path\"");
+  refused("interval=soon", "--set interval: interval: expected");
+  refused("\x1b=1", "--set \\x1b: unknown option \"\\x1b\"");
+  refused("=1", "--set : unknown option \"\"");
+}
+
 TEST_CASE("An option that stands twice in a file is refused") {
   ConfigTest test;
   test.CheckRefused("interval: 10s\ngrace: 1s\ninterval: 10s\n", 3,

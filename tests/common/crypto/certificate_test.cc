@@ -38,7 +38,6 @@ TEST_CASE("A certificate says what stands in it") {
   CHECK(certificate.Subject().find('\n') == std::string::npos);
   CHECK_FALSE(certificate.HasEmptySubject());
   CHECK_FALSE(certificate.IsCa());
-  CHECK(*certificate.SanUris() == spec.san_uris);
   CHECK(*certificate.ExtendedKeyUsages() == spec.ekus);
   CHECK(certificate.fingerprint() ==
         Hash(HashAlgorithm::kSha256, certificate.der()));
@@ -49,7 +48,6 @@ TEST_CASE("A certificate says what stands in it") {
   CHECK(MakeCertificate(CaSpec("x", 1)).certificate.IsCa());
   const auto ek = MakeCertificate(EkSpec(FakeKeyKind::kEcP384, 2));
   CHECK(ek.certificate.HasEmptySubject());
-  CHECK(ek.certificate.SanUris()->empty());
   CHECK(ek.certificate.GetPublicKey()->type() == KeyType::kEcP384);
 }
 
@@ -135,18 +133,6 @@ TEST_CASE("PEM is one certificate, or a bundle of them") {
       StatusOf(Certificate::BundleFromPem("-----BEGIN CERTIFICATE-----\nMAA=\n"
                                           "-----END CERTIFICATE-----\n")),
       StatusIs(kInvalid, "PEM block 1"));
-}
-
-TEST_CASE("A URI that could fool its reader is refused") {
-  CertificateSpec spec;
-  for (const std::string& uri :
-       {std::string("cupel://tenant/a\0b", 18), std::string("cupel://a b"),
-        std::string("cupel://\xc3\xa4"), std::string("a\nb")}) {
-    spec.san_uris = {"cupel://tenant/T", uri};
-    const auto made = MakeCertificate(spec);
-    CHECK_THAT(StatusOf(made.certificate.SanUris()),
-               StatusIs(kInvalid, "printable"));
-  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "catch2/catch.hpp"
 #include "common/ima/template.h"
+#include "tests/support/boot_aggregate_line.h"
 #include "tests/support/real_lists.h"
 #include "tests/support/status_matchers.h"
 
@@ -14,6 +15,7 @@ namespace {
 using ::cupel::crypto::Digest;
 using ::cupel::crypto::HashAlgorithm;
 using ::cupel::testing::IsOk;
+using ::cupel::testing::ParseBootAggregateLine;
 using ::cupel::testing::ParseWhole;
 using ::cupel::testing::RealList;
 using ::cupel::testing::RealListNamed;

@@ -9,6 +9,7 @@
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
+#include "tests/support/policy_schema.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::policy {
@@ -18,6 +19,7 @@ using crypto::Digest;
 using crypto::HashAlgorithm;
 using testing::IsOk;
 using testing::StatusIs;
+using testing::ValidateSchema;
 
 constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
 

@@ -10,6 +10,7 @@
 #include "common/policy/exclude_list.h"
 #include "common/policy/policy_file.h"
 #include "common/util/bytes.h"
+#include "tests/support/policy_schema.h"
 #include "tests/support/status_matchers.h"
 
 namespace cupel::policy {
@@ -19,6 +20,7 @@ using crypto::Digest;
 using crypto::HashAlgorithm;
 using testing::IsOk;
 using testing::StatusIs;
+using testing::ValidateSchema;
 
 std::string Rewritten(const std::string& json) {
   const auto policy = LoadPolicyFile(ToVector(AsBytes(json)),

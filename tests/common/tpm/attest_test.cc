@@ -137,21 +137,6 @@ TEST_CASE("other types are refused by name", "[tpm][attest]") {
   CHECK(raw->header.type == StructureTag{c.type});
 }
 
-TEST_CASE("a TPM2B_ATTEST has exactly its size", "[tpm][attest]") {
-  const std::vector<uint8_t> attest = Vector("quote/q10.msg");
-  const std::vector<uint8_t> sized =
-      Concat({0, static_cast<uint8_t>(attest.size())}, attest);
-  const auto parsed = ParseTpm2bAttest(sized);
-  REQUIRE_THAT(StatusOf(parsed), IsOk());
-  CHECK(*parsed == *ParseAttest(attest));
-  CHECK_THAT(StatusOf(ParseTpm2bAttest(Concat(sized, {0}))),
-             StatusIs(kInvalidArgument, "TPM2B_ATTEST: 1 bytes left over"));
-  CHECK_THAT(StatusOf(ParseTpm2bAttest(
-                 WithU16(sized, 0, static_cast<uint16_t>(attest.size() + 1)))),
-             StatusIs(kInvalidArgument, "TPM2B_ATTEST"));
-  CHECK_THAT(StatusOf(ParseTpm2bAttest(attest)), StatusIs(kInvalidArgument));
-}
-
 TEST_CASE("the shortest quote is read", "[tpm][attest]") {
   Attest attest;
   const std::vector<uint8_t> bytes = SerializeAttest(attest);

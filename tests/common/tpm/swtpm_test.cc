@@ -2,8 +2,6 @@
 
 #include "tests/support/swtpm.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -25,14 +23,8 @@ using ::cupel::testing::IsOk;
 using ::cupel::testing::StatusOf;
 using ::cupel::testing::SwTpm;
 
-constexpr int kSkipped = 77;
-
 std::unique_ptr<SwTpm> StartTpm(const std::vector<std::string>& options = {}) {
-  if (!SwTpm::IsAvailable()) {
-    std::puts("skipped: swtpm or tpm2-tools are not installed");
-    std::fflush(stdout);
-    std::_Exit(kSkipped);
-  }
+  SwTpm::SkipUnlessAvailable();
   auto tpm = SwTpm::Start(options);
   REQUIRE_THAT(StatusOf(tpm), IsOk());
   return *std::move(tpm);

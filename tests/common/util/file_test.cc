@@ -136,6 +136,35 @@ TEST_CASE("WriteFile gives the rights that umask leaves") {
   CHECK((info.st_mode & 0777) == 0640);
 }
 
+TEST_CASE("WriteFile gives exactly the rights that it is told") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "a";
+  REQUIRE_THAT(WriteFile(path, "was for everybody"), IsOk());
+  const mode_t mode = GENERATE(mode_t{0600}, mode_t{0644}, mode_t{0666});
+  const mode_t before = umask(077);
+  const absl::Status status = WriteFile(
+      path, "a",
+      {.mode = mode, .owner = User{.uid = getuid(), .gid = getgid()}});
+  umask(before);
+  REQUIRE_THAT(status, IsOk());
+  struct stat info = {};
+  REQUIRE(stat(path.c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == mode);
+  CHECK(info.st_uid == getuid());
+  CHECK(AsText(*ReadFile(path, 100)) == "a");
+  CHECK(folder.CountFiles() == 1);
+}
+
+TEST_CASE("SyncFolder takes folders alone") {
+  const TemporaryFolder folder;
+  CHECK_THAT(SyncFolder(folder / ""), IsOk());
+  REQUIRE_THAT(WriteFile(folder / "a", ""), IsOk());
+  CHECK_THAT(SyncFolder(folder / "a"),
+             StatusIs(StatusCode::kInvalidArgument, folder / "a"));
+  CHECK_THAT(SyncFolder(folder / "gone"),
+             StatusIs(StatusCode::kNotFound, folder / "gone"));
+}
+
 TEST_CASE("WriteFile writes to a pipe and to a device, and replaces neither") {
   const TemporaryFolder folder;
   const std::string path = folder / "pipe";

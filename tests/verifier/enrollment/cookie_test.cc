@@ -26,7 +26,6 @@ constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
 
 CookieContent Content() {
   return {.issued = TestTime() + absl::Microseconds(7),
-          .tenant = "",
           .agent_id = TestAgent(),
           .ek_certificate = std::vector<uint8_t>(700, 1),
           .ek_template = "L-1",
@@ -52,7 +51,6 @@ TEST_CASE("What is sealed comes out again") {
   REQUIRE_THAT(StatusOf(opened), IsOk());
   const CookieContent expected = Content();
   CHECK(opened->content.issued == expected.issued);
-  CHECK(opened->content.tenant == expected.tenant);
   CHECK(opened->content.agent_id == expected.agent_id);
   CHECK(opened->content.ek_certificate == expected.ek_certificate);
   CHECK(opened->content.ek_template == expected.ek_template);
@@ -65,12 +63,12 @@ TEST_CASE("What is sealed comes out again") {
 
 // Sealed by another implementation of the format (Python's cryptography).
 constexpr absl::string_view kForeign =
-    "01ab11535a08c015b5000102030405060708090a0b0c0d0e0f10111213141516171819"
-    "1a1b1c1d1e1f64e03c2ae45a2f48053b83965a166845463fbc7e33d96999ae09a37e38"
-    "57cb34c54ce1c82ef0daa80ab2b047ed23f4b06ede68e12bfa30e1b70a55cfa4ef8607"
-    "efc5ef257da2036dbaecf631149ed77f44b7a53535a501226098cfbd7f415ee67c493e"
-    "1a3cb4814e75192221b8c7b1c584c1dc790b252a97413dc64bd683f1f37f862eda482c"
-    "df4be50d70a97ba304ce8486fc1833681e9275";
+    "02ab11535a08c015b5000102030405060708090a0b0c0d0e0f10111213141516171819"
+    "1a1b1c1d1e1ff158f13161e32c18754bb2537481d5d46ee797f7599106135b4920bac3"
+    "379c91e31df491b02b6a6cd0978321a881d1a95fb29d99dc74bd6aa68024e583a5d908"
+    "b675892ad0b75c94d8782bd8ea3a5c8e1d914055d335a69a84e4f529018e950aefd6db"
+    "ae4adddb366caf06b4555b087a0bd911426a02fc3c0fcbbaa8f3bf2559aa657fb390e4"
+    "487b939fbb4b4df445367a260cb54b";
 
 TEST_CASE("A cookie is of the format that is written down") {
   const auto keys = *CookieKeys::Create(Keys({0x11}));
@@ -87,6 +85,23 @@ TEST_CASE("A cookie is of the format that is written down") {
   CHECK(content.token == "token");
   CHECK(content.secret == Secret(std::vector<uint8_t>(32, 5)));
   CHECK(opened->nonce[31] == 31);
+}
+
+// Of the same content and key, as version 1 sealed it.
+constexpr absl::string_view kVersion1 =
+    "01ab11535a08c015b5000102030405060708090a0b0c0d0e0f10111213141516171819"
+    "1a1b1c1d1e1f64e03c2ae45a2f48053b83965a166845463fbc7e33d96999ae09a37e38"
+    "57cb34c54ce1c82ef0daa80ab2b047ed23f4b06ede68e12bfa30e1b70a55cfa4ef8607"
+    "efc5ef257da2036dbaecf631149ed77f44b7a53535a501226098cfbd7f415ee67c493e"
+    "1a3cb4814e75192221b8c7b1c584c1dc790b252a97413dc64bd683f1f37f862eda482c"
+    "df4be50d70a97ba304ce8486fc1833681e9275";
+
+TEST_CASE("A cookie of another version is none") {
+  const auto keys = *CookieKeys::Create(Keys({0x11}));
+  std::vector<uint8_t> cookie = *HexDecode(kVersion1);
+  CHECK_THAT(StatusOf(keys->Open(cookie)), StatusIs(kDenied));
+  cookie[0] = 2;
+  CHECK_THAT(StatusOf(keys->Open(cookie)), StatusIs(kDenied));
 }
 
 TEST_CASE("Nothing of a cookie can be read, and no two are alike") {
@@ -136,36 +151,31 @@ TEST_CASE("Nodes that share keys open one another's cookies") {
   const auto other = *CookieKeys::Create(Keys({2, 1}));
   CHECK_THAT(StatusOf(other->Open(*one->Seal(Content()))), IsOk());
   CHECK_THAT(StatusOf(one->Open(*other->Seal(Content()))), StatusIs(kDenied));
-  REQUIRE_THAT(one->Replace(other->Export()), IsOk());
-  CHECK_THAT(StatusOf(one->Open(*other->Seal(Content()))), IsOk());
 }
 
 TEST_CASE("A rotated key opens once more, and then no longer") {
   const auto keys = *CookieKeys::Generate();
   const std::vector<uint8_t> cookie = *keys->Seal(Content());
   REQUIRE_THAT(keys->Rotate(), IsOk());
-  CHECK(keys->Export().size() == 2);
   CHECK_THAT(StatusOf(keys->Open(cookie)), IsOk());
   CHECK_THAT(StatusOf(keys->Open(*keys->Seal(Content()))), IsOk());
   REQUIRE_THAT(keys->Rotate(), IsOk());
-  CHECK(keys->Export().size() == 2);
   CHECK_THAT(StatusOf(keys->Open(cookie)), StatusIs(kDenied));
 }
 
-TEST_CASE("What are no keys is refused, and the old ones stay") {
-  const auto keys = *CookieKeys::Create(Keys({1}));
-  const std::vector<uint8_t> cookie = *keys->Seal(Content());
-  CHECK_THAT(keys->Replace({}), StatusIs(kInvalid, "0 keys"));
-  CHECK_THAT(keys->Replace(Keys({2, 0})), StatusIs(kInvalid, "key 2"));
-  CHECK_THAT(keys->Replace(Keys({2, 2})), StatusIs(kInvalid, "twice"));
-  CHECK_THAT(keys->Replace(Keys(
-                 {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17})),
-             StatusIs(kInvalid, "17 keys"));
+TEST_CASE("What are no keys is refused") {
+  const auto create = [](std::vector<Secret> keys) {
+    return StatusOf(CookieKeys::Create(std::move(keys)));
+  };
+  CHECK_THAT(create({}), StatusIs(kInvalid, "0 keys"));
+  CHECK_THAT(create(Keys({2, 0})), StatusIs(kInvalid, "key 2"));
+  CHECK_THAT(create(Keys({2, 2})), StatusIs(kInvalid, "twice"));
+  CHECK_THAT(
+      create(Keys({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17})),
+      StatusIs(kInvalid, "17 keys"));
   std::vector<Secret> small;
   small.emplace_back(std::vector<uint8_t>(31, 1));
-  CHECK_THAT(keys->Replace(std::move(small)), StatusIs(kInvalid, "32 random"));
-  CHECK_THAT(StatusOf(CookieKeys::Create({})), StatusIs(kInvalid));
-  CHECK_THAT(StatusOf(keys->Open(cookie)), IsOk());
+  CHECK_THAT(create(std::move(small)), StatusIs(kInvalid, "32 random"));
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // The whole enrolment with a software TPM and the certificates that its maker
 // gives it.
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -31,19 +29,13 @@ using ::cupel::testing::TemporaryFolder;
 using ::cupel::testing::TestAgent;
 using ::cupel::testing::VerifierHash;
 
-constexpr int kSkipped = 77;
-
 // A maker's CA of this test's own, and a TPM with certificates by it.
 struct CertifiedTpm {
   TemporaryFolder folder;
   std::unique_ptr<SwTpm> tpm;
 
   CertifiedTpm() {
-    if (!SwTpm::IsAvailable()) {
-      std::puts("skipped: swtpm or tpm2-tools are not installed");
-      std::fflush(stdout);
-      std::_Exit(kSkipped);
-    }
+    SwTpm::SkipUnlessAvailable();
     auto started =
         SwTpm::StartCertified(folder.path(), {"--create-platform-cert"});
     REQUIRE_THAT(StatusOf(started), IsOk());

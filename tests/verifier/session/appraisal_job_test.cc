@@ -191,7 +191,7 @@ TEST_CASE("What is about the evidence as a whole can't be accepted") {
         "ima.tail_vanished", "ima.digest_denied", "pcr.bank_weak",
         "ima.template_digest"}) {
     CAPTURE(id);
-    CHECK_FALSE(IsAcceptable(id));
+    CHECK_FALSE(appraisal::IsAcceptable(id));
     Appraisal appraisal;
     appraisal.verdict = Verdict::kFail;
     appraisal.proof = Proof::kQuote;

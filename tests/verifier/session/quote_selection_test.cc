@@ -4,11 +4,9 @@
 #include <vector>
 
 #include "catch2/catch.hpp"
-#include "common/util/hex.h"
 #include "tests/support/evidence_builder.h"
 #include "tests/support/status_matchers.h"
 #include "verifier/session/boot_setting.h"
-#include "verifier/session/qualifying_data.h"
 
 namespace cupel::verifier {
 namespace {
@@ -158,16 +156,6 @@ TEST_CASE("The setting boot is a rule or a reason") {
              StatusIs(StatusCode::kInvalidArgument));
   CHECK_THAT(BootRuleOf("Any", "").status(),
              StatusIs(StatusCode::kInvalidArgument));
-}
-
-TEST_CASE("Qualifying data is the documented hash") {
-  const std::vector<uint8_t> nonce(32, 0x01);
-  const std::vector<uint8_t> certificate(32, 0x02);
-  const AgentId id =
-      AgentId::Parse("d432fbb3-d2f1-4a97-9ef7-75bd81c00000").value();
-  // sha256 over struct.pack(">I", len) + part, for each part, in Python.
-  CHECK(HexEncode(QuoteQualifyingData(nonce, id, certificate)) ==
-        "e1e4ef4bf9b026e6a8704b1166be9479342cddee9ea97c4c2338e66bf5248e75");
 }
 
 }  // namespace

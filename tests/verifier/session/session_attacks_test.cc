@@ -9,7 +9,6 @@
 #include "common/util/bytes.h"
 #include "tests/support/status_matchers.h"
 #include "tests/verifier/session/session_rig.h"
-#include "verifier/session/qualifying_data.h"
 
 namespace cupel::verifier {
 namespace {
@@ -313,12 +312,19 @@ TEST_CASE("A15: lists share a bounded memory, until they are judged") {
   verifier.Add(machine, TestAgentId());
   Stream stream(verifier, machine);
   stream.Prove();
-  const std::vector<uint8_t> piece(512 << 10);
-  stream.session->OnChunk({.data = piece, .last = false}, verifier.now);
+  const std::vector<uint8_t> piece(kMaxChunkSize);
+  for (size_t sent = 0; sent < 512 << 10; sent += piece.size()) {
+    stream.session->OnChunk({.data = piece, .last = false}, verifier.now);
+  }
   CHECK_FALSE(stream.refused());
   CHECK(verifier.options.list_memory->used() == 256 << 10);
   SECTION("too much") {
-    stream.session->OnChunk({.data = piece, .last = false}, verifier.now);
+    for (size_t sent = 0; sent < 256 << 10; sent += piece.size()) {
+      CHECK_FALSE(stream.refused());
+      stream.session->OnChunk({.data = piece, .last = false}, verifier.now);
+    }
+    CHECK_FALSE(stream.refused());
+    stream.session->OnChunk({.data = {1}, .last = false}, verifier.now);
     CHECK(stream.refused());
     CHECK(verifier.options.list_memory->used() == 0);
   }

@@ -8,9 +8,9 @@
 #include "absl/strings/str_join.h"
 #include "common/crypto/digest.h"
 #include "common/policy/boot_rule.h"
+#include "common/tpm/binding.h"
 #include "common/tpm/constants.h"
 #include "common/util/bytes.h"
-#include "verifier/session/qualifying_data.h"
 
 namespace cupel::verifier {
 
@@ -127,9 +127,11 @@ QuoteMessage Stream::Quote() const {
 
 QuoteMessage Stream::QuoteFor(const ChallengeMessage& challenge) const {
   const testing::FakeTpm tpm = machine.TpmNow(challenge.selection);
-  const testing::FakeQuote quote = tpm.Quote(
-      challenge.selection,
-      QuoteQualifyingData(challenge.nonce, id, challenge.certificate_sha256));
+  const auto shown =
+      Digest::Create(HashAlgorithm::kSha256, challenge.certificate_sha256);
+  const auto data = tpm::QuoteQualifyingData(challenge.nonce, id, *shown);
+  const testing::FakeQuote quote =
+      tpm.Quote(challenge.selection, data->bytes());
   return {.attest = quote.attest,
           .signature = quote.signature,
           .pcrs = tpm.pcrs,

@@ -1,10 +1,10 @@
-#include "verifier/rpc/steady_clock.h"
+#include "common/util/steady_clock.h"
 
 #include <chrono>
 
 #include "absl/time/clock.h"
 
-namespace cupel::verifier {
+namespace cupel {
 
 absl::Time SteadyNow() {
   static const absl::Time start = absl::Now();
@@ -13,4 +13,4 @@ absl::Time SteadyNow() {
          absl::FromChrono(std::chrono::steady_clock::now() - steady_start);
 }
 
-}  // namespace cupel::verifier
+}  // namespace cupel
