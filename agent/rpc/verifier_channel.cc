@@ -56,6 +56,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeVerifierChannel(
                    std::min(ms(options.connect_timeout), 1000));
   // Else gRPC stops asking after two pings without data in between.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // Each message that comes would be answered by a ping that measures the line.
+  // Verifiers send little, and windows of the usual size do.
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   // Attempts are the attester's to make, and a service's configuration is
   // nobody's business to publish in DNS.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
