@@ -57,10 +57,11 @@ class RefusedStream final
 // is judged even if its agent has hung up.
 //
 // Threads: the session and all that is not guarded belongs to the pool's jobs
-// of this stream, which come one by one. The scheduler's thread and the
-// writer's only post them. gRPC's do too, unless what has come is quick
-// (Session): that is worked off at once, a small list's appraisal included, and
-// the stream's way through a round takes one thread instead of four.
+// of this stream, which come one by one. The scheduler's thread only posts
+// them. gRPC's do too, unless what has come is quick (Session): that is worked
+// off at once, a small list's appraisal included. So is on the writer's thread
+// what follows from a verdict's record, but for what the pool is at. A stream's
+// way through a round takes two threads instead of four.
 class AttestationStream final
     : public grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>,
       public SessionOutput,
@@ -201,17 +202,18 @@ class AttestationStream final
         });
   }
   void PostVerdict(VerdictWrite write, bool is_urgent) override {
+    // On the writer's thread, which is at it anyway: the answers of a group go
+    // out one after another.
     service_.writer_.Write(
         std::move(write), is_urgent,
-        [self = shared_from_this()](absl::StatusOr<RecordedVerdict> recorded) {
-          self->Post(
-              [recorded = std::make_shared<absl::StatusOr<RecordedVerdict>>(
-                   std::move(recorded))](AttestationStream& stream) {
-                if (absl::IsUnknown(recorded->status())) {
-                  return stream.BreakOff(recorded->status().message());
-                }
-                stream.session_->OnRecorded(std::move(*recorded), SteadyNow());
-              });
+        [self = shared_from_this()](absl::StatusOr<RecordedVerdict> result) {
+          const auto recorded =
+              std::make_shared<absl::StatusOr<RecordedVerdict>>(
+                  std::move(result));
+          self->service_.surroundings_.pool.RunOrPost(
+              self->key_, self->ToJob([recorded](AttestationStream& stream) {
+                stream.Recorded(std::move(*recorded));
+              }));
         });
   }
   void SetTimer(absl::Time at) override {
@@ -367,6 +369,13 @@ class AttestationStream final
       session_->Refuse(status.message(), service_.options_.retry_after);
     }
     message_.Clear();
+  }
+
+  void Recorded(absl::StatusOr<RecordedVerdict> recorded) {
+    if (absl::IsUnknown(recorded.status())) {
+      return BreakOff(recorded.status().message());
+    }
+    session_->OnRecorded(std::move(recorded), SteadyNow());
   }
 
   absl::Status TakeQuote(const v1::Quote& message, absl::Time now) {

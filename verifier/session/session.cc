@@ -820,7 +820,7 @@ void Session::OnRecorded(absl::StatusOr<RecordedVerdict> recorded,
 }
 
 void Session::TakeRecorded(RecordedVerdict recorded) {
-  VerdictWrite write = *std::exchange(write_, std::nullopt);
+  const VerdictWrite write = *std::exchange(write_, std::nullopt);
   const AgentState previous = record_->state;
   // Else the record is one that was read since, and says more.
   const bool is_last = write.owner_epoch == record_->owner_epoch &&
@@ -831,7 +831,7 @@ void Session::TakeRecorded(RecordedVerdict recorded) {
   if (is_last && recorded.record.has_value()) {
     TakeRecord(*std::move(recorded.record));
   } else if (is_last) {
-    ApplyRenewal(std::move(write), recorded.time, *record_);
+    ApplyRenewal(write, recorded.time, *record_);
   }
   if (state != previous) output_.OnStateRecorded(previous, state);
 }

@@ -19,7 +19,7 @@ struct VerdictWriterOptions {
   // Between two groups, unless one of the verdicts is urgent: what comes
   // meanwhile is written together. A verdict after a time without any is
   // written at once.
-  absl::Duration group_for = absl::Milliseconds(5);
+  absl::Duration group_for = absl::Milliseconds(10);
   size_t max_group_size = 256;
 };
 

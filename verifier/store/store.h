@@ -183,8 +183,9 @@ struct RecordedVerdict {
 };
 
 // What a verdict that only renewed what `record` said has made of it. `record`
-// is the one that `write` was made from.
-void ApplyRenewal(VerdictWrite write, absl::Time time, AgentRecord& record);
+// is the one that `write` was made from, and keeps the memory that it has.
+void ApplyRenewal(const VerdictWrite& write, absl::Time time,
+                  AgentRecord& record);
 
 struct AgentEvent {
   uint64_t sequence = 0;  // ascending in the store

@@ -30,8 +30,7 @@ namespace {
 using ::cupel::testing::StatusIs;
 
 VerdictWrite WriteOf(const AgentId& id, const std::string& reason) {
-  VerdictWrite write;
-  write.id = id;
+  VerdictWrite write{.id = id, .state = std::nullopt};
   write.reason = reason;
   return write;
 }
