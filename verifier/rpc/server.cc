@@ -55,6 +55,8 @@ constexpr size_t kMaxPemSize = size_t{1} << 20;
 constexpr int kMaxAttestMessage = (64 << 10) + (64 << 10);
 constexpr int kMaxFleetMessage = 4 << 20;
 constexpr int kWindow = 256 << 10;
+// Each connection keeps a buffer of the largest TLS record that it may write.
+constexpr int kMaxRecordSize = 4 << 10;
 constexpr int kMaxMetadataSize = 16 << 10;
 // An agent has one stream and an enrolment or two.
 constexpr int kMaxAttestStreams = 16;
@@ -368,6 +370,7 @@ absl::Status Server::Parts::Listen() {
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxAttestMessage, kMaxAttestStreams);
     SetTimeouts(builder, config.unproven_timeout);
+    builder.AddChannelArgument(GRPC_ARG_TSI_MAX_FRAME_SIZE, kMaxRecordSize);
     builder.AddChannelArgument(
         GRPC_ARG_MAX_CONNECTION_AGE_MS,
         static_cast<int>(absl::ToInt64Milliseconds(kConnectionAge)));
