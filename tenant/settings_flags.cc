@@ -13,6 +13,7 @@
 #include "common/util/file.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
+#include "tenant/labels.h"
 
 namespace cupel::tenant {
 namespace {

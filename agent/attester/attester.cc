@@ -323,11 +323,12 @@ void Attester::OnQuoted(absl::Time now, uint64_t id,
   Poll(now);
   if (!connected_) return;
   phase_ = list_requested_ ? Phase::kSending : Phase::kAwaitingRequest;
-  outbox_.emplace_back(
-      AgentMessage(QuoteMessage{.attest = std::move(result->attest),
-                                .signature = std::move(result->signature),
-                                .pcrs = std::move(result->pcrs),
-                                .nonce = std::move(job.challenge.nonce)}));
+  outbox_.emplace_back(AgentMessage(QuoteMessage{
+      .attest = std::move(result->attest),
+      .signature = std::move(result->signature),
+      .pcrs = std::move(result->pcrs),
+      .nonce = std::move(job.challenge.nonce),
+      .list_follows = list_requested_ && options_.max_unwritten_count > 1}));
 }
 
 void Attester::SendChunk() {

@@ -39,6 +39,8 @@ struct QuoteMessage {
   std::vector<uint8_t> signature;  // TPMT_SIGNATURE
   tpm::PcrValues pcrs{};
   std::vector<uint8_t> nonce{};
+  // Not sent: a piece of the list comes right behind it, and may travel within.
+  bool list_follows = false;
 };
 
 struct ChunkMessage {

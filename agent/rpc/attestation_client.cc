@@ -6,7 +6,9 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "agent/rpc/conversions.h"
@@ -33,14 +35,23 @@ class AttestationClient::Reactor
   }
 
   void Send(AgentMessage message) {
+    const auto* const quote = std::get_if<QuoteMessage>(&message);
     {
       const std::lock_guard lock(mutex_);
       if (ended_) return;
-      queue_.push_back(ToProto(std::move(message)));
+      const bool holds = joins_ && quote != nullptr && quote->list_follows;
+      if (held_.has_value()) {
+        Join(std::move(message));
+      } else if (holds) {
+        held_ = ToProto(std::move(message));
+        return;
+      } else {
+        queue_.push_back({.message = ToProto(std::move(message))});
+      }
       if (writing_) return;
       TakeNext();
     }
-    StartWrite(&sent_);
+    StartWrite(&sent_.message);
   }
 
   void Cancel() { context_.TryCancel(); }
@@ -63,7 +74,7 @@ class AttestationClient::Reactor
   }
 
   void OnWriteDone(bool ok) override {
-    if (ok) events_.OnWritten();
+    for (int i = 0; ok && i < sent_.count; ++i) events_.OnWritten();
     bool again = false;
     {
       const std::lock_guard lock(mutex_);
@@ -74,7 +85,7 @@ class AttestationClient::Reactor
       if (!ok) queue_.clear();
     }
     if (again) {
-      StartWrite(&sent_);
+      StartWrite(&sent_.message);
     } else {
       Release([] {});
     }
@@ -103,8 +114,32 @@ class AttestationClient::Reactor
     if (!message.ok()) {
       return WithContext(message.status(), absl::StrCat("verifier ", address_));
     }
+    absl::StatusOr<std::optional<VerifierMessage>> joined =
+        JoinedFromProto(received_);
+    if (!joined.ok()) {
+      return WithContext(joined.status(), absl::StrCat("verifier ", address_));
+    }
+    if (received_.has_list_request() && received_.list_request().joins()) {
+      const std::lock_guard lock(mutex_);
+      joins_ = true;
+    }
     events_.OnMessage(*std::move(message));
+    if (joined->has_value()) events_.OnMessage(**std::move(joined));
     return absl::OkStatus();
+  }
+
+  // With mutex_ held: queues the quote that waits, and behind it, or within it,
+  // `message`.
+  void Join(AgentMessage message) {
+    v1::AgentMessage quote = *std::exchange(held_, std::nullopt);
+    v1::AgentMessage next = ToProto(std::move(message));
+    if (next.has_chunk()) {
+      *quote.mutable_quote()->mutable_list() = std::move(*next.mutable_chunk());
+      queue_.push_back({.message = std::move(quote), .count = 2});
+    } else {
+      queue_.push_back({.message = std::move(quote)});
+      queue_.push_back({.message = std::move(next)});
+    }
   }
 
   // With mutex_ held.
@@ -137,8 +172,15 @@ class AttestationClient::Reactor
 
   std::mutex mutex_;
   std::condition_variable done_changed_;
-  std::deque<v1::AgentMessage> queue_;
-  v1::AgentMessage sent_;  // gRPC's while writing_
+  bool joins_ = false;  // as the verifier says
+  // A quote that its list's first piece is to come with.
+  std::optional<v1::AgentMessage> held_;
+  struct Write {
+    v1::AgentMessage message;
+    int count = 1;  // of those that Send was given
+  };
+  std::deque<Write> queue_;
+  Write sent_;  // gRPC's while writing_
   bool writing_ = false;
   bool ended_ = false;
   bool released_ = false;

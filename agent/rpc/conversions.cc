@@ -38,6 +38,7 @@ void Fill(HelloMessage message, v1::AgentMessage& out) {
   for (const std::vector<uint8_t>& stream : message.previous_streams) {
     hello.add_previous_streams(Bytes(stream));
   }
+  hello.set_joins(true);
 }
 
 void Fill(const QuoteMessage& message, v1::AgentMessage& out) {
@@ -83,6 +84,17 @@ absl::StatusOr<tpm::PcrSelection> ToSelection(const v1::Challenge& challenge) {
   return tpm::PcrSelection::Create(std::move(banks));
 }
 
+absl::StatusOr<VerifierMessage> ToChallenge(const v1::Challenge& challenge) {
+  CUPEL_ASSIGN_OR_RETURN(tpm::PcrSelection selection, ToSelection(challenge));
+  return ChallengeMessage{
+      .nonce = ToVector(AsBytes(challenge.nonce())),
+      .certificate_sha256 = ToVector(AsBytes(challenge.certificate_sha256())),
+      .selection = std::move(selection),
+      .answer_within = ToDuration(challenge.answer_within()),
+      .now = challenge.now(),
+      .least_interval = ToDuration(challenge.least_interval())};
+}
+
 }  // namespace
 
 v1::AgentMessage ToProto(AgentMessage message) {
@@ -93,19 +105,8 @@ v1::AgentMessage ToProto(AgentMessage message) {
 
 absl::StatusOr<VerifierMessage> FromProto(const v1::VerifierMessage& message) {
   switch (message.message_case()) {
-    case v1::VerifierMessage::kChallenge: {
-      const v1::Challenge& challenge = message.challenge();
-      CUPEL_ASSIGN_OR_RETURN(tpm::PcrSelection selection,
-                             ToSelection(challenge));
-      return ChallengeMessage{
-          .nonce = ToVector(AsBytes(challenge.nonce())),
-          .certificate_sha256 =
-              ToVector(AsBytes(challenge.certificate_sha256())),
-          .selection = std::move(selection),
-          .answer_within = ToDuration(challenge.answer_within()),
-          .now = challenge.now(),
-          .least_interval = ToDuration(challenge.least_interval())};
-    }
+    case v1::VerifierMessage::kChallenge:
+      return ToChallenge(message.challenge());
     case v1::VerifierMessage::kListRequest:
       return ListRequestMessage{
           .first_entry = message.list_request().first_entry(),
@@ -129,6 +130,16 @@ absl::StatusOr<VerifierMessage> FromProto(const v1::VerifierMessage& message) {
   return absl::InvalidArgumentError(
       "the verifier sent a message of no kind that this agent knows: it may "
       "speak a later version of the protocol");
+}
+
+absl::StatusOr<std::optional<VerifierMessage>> JoinedFromProto(
+    const v1::VerifierMessage& message) {
+  if (!message.has_verdict() || !message.verdict().has_next()) {
+    return std::nullopt;
+  }
+  CUPEL_ASSIGN_OR_RETURN(VerifierMessage challenge,
+                         ToChallenge(message.verdict().next()));
+  return challenge;
 }
 
 }  // namespace cupel::agent

@@ -18,6 +18,7 @@ namespace {
 
 // A verifier's messages are small; its list of findings is cut.
 constexpr int kMaxMessageSize = 64 << 10;
+constexpr int kMaxRecordSize = 4 << 10;
 
 absl::Status CheckRoots(absl::string_view pem) {
   const auto roots = crypto::Certificate::BundleFromPem(pem);
@@ -56,6 +57,12 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeVerifierChannel(
                    std::min(ms(options.connect_timeout), 1000));
   // Else gRPC stops asking after two pings without data in between.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // Each message that comes would be answered by a ping that measures the line.
+  // Verifiers send little, and windows of the usual size do.
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // Both ends of a connection keep memory for the largest TLS record that it has
+  // seen, and of the verifier's there are thousands.
+  arguments.SetInt(GRPC_ARG_TSI_MAX_FRAME_SIZE, kMaxRecordSize);
   // Attempts are the attester's to make, and a service's configuration is
   // nobody's business to publish in DNS.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);

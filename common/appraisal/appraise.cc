@@ -10,6 +10,7 @@
 #include "common/appraisal/list_checks.h"
 #include "common/appraisal/platform_checks.h"
 #include "common/util/bytes.h"
+#include "common/util/status_macros.h"
 
 namespace cupel::appraisal {
 namespace {
@@ -72,6 +73,9 @@ absl::StatusOr<Appraisal> AppraiseUnguarded(const Evidence& evidence,
   }
   if (evidence.quote.has_value() && challenge.ak == nullptr) {
     return absl::InvalidArgumentError("a quote, but no key to check it with");
+  }
+  if (evidence.quote.has_value() && evidence.quote->verified != nullptr) {
+    CUPEL_RETURN_IF_ERROR(CheckAnswers(*evidence.quote->verified, challenge));
   }
   FindingLog log(options.max_findings);
   Appraisal appraisal;

@@ -56,6 +56,10 @@ struct ListEvidence {
 struct QuoteEvidence {
   std::span<const uint8_t> attest;     // TPMS_ATTEST
   std::span<const uint8_t> signature;  // TPMT_SIGNATURE
+  // Set where the caller has had it verified by what the challenge says: then
+  // it is not verified again, and the two above and the reported PCR values are
+  // not looked at.
+  const tpm::VerifiedQuote* verified = nullptr;
 };
 
 // What the machine (or its operator, offline) handed over. Aliased.
@@ -193,8 +197,10 @@ std::string ProgressKey(std::span<const uint8_t> ak_name,
 // Appraises `evidence`. `challenge` is looked at only if there is a quote.
 //
 // Errors: kInvalidArgument where the arguments contradict each other (no
-// policy, a quote without a key); kInternal if something threw, memory that ran
-// out included. Whatever is wrong with the evidence is a finding.
+// policy, a quote without a key, a quote that was verified by something else
+// than the challenge or not in every respect); kInternal if something threw,
+// memory that ran out included. Whatever is wrong with the evidence is a
+// finding.
 absl::StatusOr<Appraisal> Appraise(const Evidence& evidence,
                                    const Challenge& challenge,
                                    const Reference& reference,

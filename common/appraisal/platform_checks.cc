@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/tpm/constants.h"
+#include "common/tpm/public_area.h"
+#include "common/util/status_macros.h"
 
 namespace cupel::appraisal {
 namespace {
@@ -89,13 +91,45 @@ bool IsFirmwareBankZero(const tpm::PcrValues& values, HashAlgorithm bank) {
   return any;
 }
 
+void TakeSigned(const VerifiedQuote& quote, PcrEvidence& pcrs) {
+  pcrs.quoted = true;
+  pcrs.key_attributes_known = quote.WasChecked(QuoteCheck::kAkAttributes);
+  pcrs.clock_info = quote.attest().clock_info;
+  pcrs.selection = quote.selection();
+  // Only what is signed: a value that was reported beside it is hearsay.
+  pcrs.values = quote.values();
+}
+
 }  // namespace
+
+absl::Status CheckAnswers(const VerifiedQuote& quote,
+                          const Challenge& challenge) {
+  if (!quote.unchecked().empty() || !challenge.ak->has_public_area() ||
+      !challenge.selection.has_value()) {
+    return absl::InvalidArgumentError("a quote that was verified in part");
+  }
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> ek,
+                         tpm::EkQualifiedName(challenge.ek_name));
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> signer,
+                         tpm::QualifiedName(ek, challenge.ak->name()));
+  if (quote.attest().extra_data != challenge.qualifying_data ||
+      quote.selection() != *challenge.selection ||
+      quote.attest().qualified_signer != signer) {
+    return absl::InvalidArgumentError(
+        "a quote that was verified by another challenge");
+  }
+  return absl::OkStatus();
+}
 
 PcrEvidence CheckQuote(const Evidence& evidence, const Challenge& challenge,
                        FindingLog& log) {
   PcrEvidence pcrs;
   pcrs.values = evidence.pcrs;
   if (!evidence.quote.has_value()) return pcrs;
+  if (evidence.quote->verified != nullptr) {
+    TakeSigned(*evidence.quote->verified, pcrs);
+    return pcrs;
+  }
 
   // Without all the values the digest can't be checked here; CheckList makes
   // the list supply those that it extends.
@@ -124,14 +158,8 @@ PcrEvidence CheckQuote(const Evidence& evidence, const Challenge& challenge,
   }
   const VerifiedQuote& quote = std::get<VerifiedQuote>(*outcome);
   ReportUnchecked(quote, challenge, log);
-  pcrs.quoted = true;
-  pcrs.key_attributes_known = quote.WasChecked(QuoteCheck::kAkAttributes);
-  pcrs.clock_info = quote.attest().clock_info;
-  pcrs.selection = quote.selection();
-  if (complete) {
-    // Only what is signed: a value that was reported beside it is hearsay.
-    pcrs.values = quote.values();
-  } else {
+  TakeSigned(quote, pcrs);
+  if (!complete) {
     pcrs.values = evidence.pcrs.Only(quote.selection());
     // VerifyQuote has seen to it that the size is that of the signature's hash,
     // which is SHA-256, SHA-384 or SHA-512: the size says which.

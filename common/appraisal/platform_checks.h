@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/appraisal/appraise.h"
 #include "common/appraisal/finding_log.h"
 #include "common/ima/replay.h"
@@ -34,6 +35,11 @@ struct PcrEvidence {
 
   bool any() const { return !values.empty() || composite.has_value(); }
 };
+
+// OK if `quote` was checked in every respect, and by what `challenge` says:
+// nonce, selection, and the AK as a child of the EK. kInvalidArgument else.
+absl::Status CheckAnswers(const tpm::VerifiedQuote& quote,
+                          const Challenge& challenge);
 
 // quote.*: the evidence's quote, if there is one.
 PcrEvidence CheckQuote(const Evidence& evidence, const Challenge& challenge,

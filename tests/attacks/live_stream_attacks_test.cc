@@ -80,6 +80,21 @@ TEST_CASE("A1: a quote for another challenge, agent or verifier") {
         kNonce}});
 }
 
+TEST_CASE("A16: a list that comes with a stream's first quote") {
+  LiveScene scene;
+  const std::string list = std::string(AsText(scene.stream->RestOfList()));
+  CheckRefused(scene, {{"its list, whole",
+                        {.quote =
+                             [&](auto& quote) {
+                               quote.mutable_list()->set_data(list);
+                               quote.mutable_list()->set_last(true);
+                             }},
+                        "refused: a list with a first quote"},
+                       {"a piece of nothing",
+                        {.quote = [](auto& quote) { quote.mutable_list(); }},
+                        "refused: a list with a first quote"}});
+}
+
 TEST_CASE("A1: a nonce in another encoding") {
   LiveScene scene;
   constexpr char kNonce[] = "refused: quote.nonce";

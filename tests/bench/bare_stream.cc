@@ -38,15 +38,11 @@ absl::StatusOr<std::string> ReadText(const std::string& path) {
 
 v1::VerifierMessage UsualVerdict() {
   v1::VerifierMessage message;
-  message.mutable_verdict()->set_state("TRUSTED");
-  message.mutable_verdict()->set_next_entry(1000);
-  message.mutable_verdict()->set_next_byte_offset(150'000);
-  return message;
-}
-
-v1::VerifierMessage UsualChallenge() {
-  v1::VerifierMessage message;
-  v1::Challenge& challenge = *message.mutable_challenge();
+  v1::Verdict& verdict = *message.mutable_verdict();
+  verdict.set_state("TRUSTED");
+  verdict.set_next_entry(1000);
+  verdict.set_next_byte_offset(150'000);
+  v1::Challenge& challenge = *verdict.mutable_next();
   challenge.set_nonce(std::string(32, 'n'));
   challenge.set_certificate_sha256(std::string(32, 'c'));
   v1::BankSelection& selection = *challenge.add_selection();
@@ -64,10 +60,11 @@ class BareReactor final
 
   void OnReadDone(bool ok) override {
     if (!ok) return writes_.Finish(grpc::Status::OK, /*at_once=*/true);
-    if (message_.has_chunk()) {
-      writes_.Push(UsualVerdict());
-      writes_.Push(UsualChallenge());
+    v1::VerifierMessage answer = UsualVerdict();
+    if (!message_.quote().has_list()) {
+      answer.mutable_list_request()->set_joins(true);
     }
+    writes_.Push(std::move(answer));
     writes_.WhileOpen([this] { StartRead(&message_); });
   }
   void OnWriteDone(bool ok) override { writes_.OnWriteDone(ok); }
@@ -98,26 +95,31 @@ class BareAgent final : public agent::AttestationClient::Events {
         client_, agent::AttestationClient::Open(address, options, *this));
     return absl::OkStatus();
   }
+  // The first one is a quote alone, as on a stream that proves itself by it.
   void Exchange() {
     client_->Send(
         agent::QuoteMessage{.attest = std::vector<uint8_t>(145),
                             .signature = std::vector<uint8_t>(72),
                             // Stands for eleven PCRs with their names.
                             .pcrs = {},
-                            .nonce = std::vector<uint8_t>(32 + 11 * 46)});
-    client_->Send(
-        agent::ChunkMessage{.data = std::vector<uint8_t>(450), .last = true});
+                            .nonce = std::vector<uint8_t>(32 + 11 * 46),
+                            .list_follows = !is_first_});
+    if (!std::exchange(is_first_, false)) {
+      client_->Send(
+          agent::ChunkMessage{.data = std::vector<uint8_t>(450), .last = true});
+    }
   }
 
   void OnCertificate(const crypto::Digest& /*sha256*/) override {}
   void OnMessage(agent::VerifierMessage message) override {
-    if (std::holds_alternative<agent::ChallengeMessage>(message)) ++exchanges_;
+    if (!std::holds_alternative<agent::VerdictMessage>(message)) ++exchanges_;
   }
   void OnWritten() override {}
   void OnClosed(const absl::Status& /*status*/) override {}
 
  private:
   std::atomic<uint64_t>& exchanges_;
+  bool is_first_ = true;
   std::unique_ptr<agent::AttestationClient> client_;
 };
 
@@ -171,19 +173,23 @@ absl::StatusOr<BareCost> MeasureBareStreams(const std::string& folder,
                          ReadText(folder + "/pki/ca/certificate.pem"));
   std::atomic<uint64_t> exchanges = 0;
   std::vector<std::unique_ptr<BareAgent>> agents;
-  for (size_t i = 0; i < stream_count; ++i) {
-    agents.push_back(std::make_unique<BareAgent>(exchanges));
-    CUPEL_RETURN_IF_ERROR(agents.back()->Open(address, channel));
-    agents.back()->Exchange();
-  }
-  const absl::Time deadline = absl::Now() + kStartTimeout;
-  while (exchanges < stream_count) {
-    if (absl::Now() > deadline) {
-      return absl::DeadlineExceededError("the bare server does not answer");
+  const auto open_up_to = [&](size_t count) -> absl::StatusOr<ProcessUsage> {
+    while (agents.size() < count) {
+      agents.push_back(std::make_unique<BareAgent>(exchanges));
+      CUPEL_RETURN_IF_ERROR(agents.back()->Open(address, channel));
+      agents.back()->Exchange();
     }
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  CUPEL_ASSIGN_OR_RETURN(const ProcessUsage before, UsageOf(server->pid()));
+    const absl::Time deadline = absl::Now() + kStartTimeout;
+    while (exchanges < count) {
+      if (absl::Now() > deadline) {
+        return absl::DeadlineExceededError("the bare server does not answer");
+      }
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    return UsageOf(server->pid());
+  };
+  CUPEL_ASSIGN_OR_RETURN(const ProcessUsage first, open_up_to(1));
+  CUPEL_ASSIGN_OR_RETURN(const ProcessUsage before, open_up_to(stream_count));
   const uint64_t count_before = exchanges;
   const absl::Time begin = SimulationNow();
   for (size_t i = 0;; ++i) {
@@ -199,6 +205,11 @@ absl::StatusOr<BareCost> MeasureBareStreams(const std::string& folder,
   cost.exchange_count = exchanges - count_before;
   if (cost.exchange_count == 0) {
     return absl::InternalError("no exchange with the bare server");
+  }
+  if (stream_count > 1) {
+    cost.server_memory =
+        static_cast<double>(before.resident_size - first.resident_size) /
+        static_cast<double>(stream_count - 1);
   }
   cost.server_cpu =
       (after.cpu - before.cpu) / static_cast<int64_t>(cost.exchange_count);

@@ -267,6 +267,9 @@ class Bench {
         Microseconds(own_after.cpu - own_before.cpu) / count);
     if (idle_usage_.has_value()) {
       PrintMemory("memory, steady", *idle_usage_, after);
+      std::printf(
+          "  beside it          %.1f KB for the stream alone (gRPC, TLS)\n",
+          bare.server_memory / 1000);
     }
     return absl::OkStatus();
   }

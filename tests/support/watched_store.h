@@ -168,6 +168,27 @@ class WatchedStore : public verifier::Store {
       const verifier::VerdictWrite& write) override {
     return Then("RecordVerdict", [&] { return store_.RecordVerdict(write); });
   }
+  // A call of RecordVerdict for each of them.
+  std::vector<absl::StatusOr<verifier::RecordedVerdict>> RecordVerdicts(
+      std::span<const verifier::VerdictWrite> writes) override {
+    std::vector<absl::Status> refused;
+    std::vector<verifier::VerdictWrite> passed;
+    for (const verifier::VerdictWrite& write : writes) {
+      refused.push_back(before_("RecordVerdict"));
+      if (refused.back().ok()) passed.push_back(write);
+    }
+    auto recorded = store_.RecordVerdicts(passed);
+    std::vector<absl::StatusOr<verifier::RecordedVerdict>> results;
+    auto next = recorded.begin();
+    for (absl::Status& status : refused) {
+      if (status.ok()) {
+        results.push_back(std::move(*next++));
+      } else {
+        results.emplace_back(std::move(status));
+      }
+    }
+    return results;
+  }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Then("RecordSeen", [&] { return store_.RecordSeen(id, time); });
   }

@@ -57,8 +57,10 @@ absl::StatusOr<HelloMessage> FromProto(const v1::Hello& message) {
 }
 
 absl::StatusOr<QuoteMessage> FromProto(const v1::Quote& message) {
+  const size_t list_size =
+      message.has_list() ? message.list().ByteSizeLong() : 0;
   CUPEL_RETURN_IF_ERROR(
-      CheckSize(message.ByteSizeLong(), kMaxQuoteSize, "quote"));
+      CheckSize(message.ByteSizeLong() - list_size, kMaxQuoteSize, "quote"));
   QuoteMessage quote;
   quote.attest = Bytes(message.attest());
   quote.signature = Bytes(message.signature());
@@ -106,6 +108,7 @@ v1::VerifierMessage ToProto(const ListRequestMessage& message) {
   v1::ListRequest& request = *result.mutable_list_request();
   request.set_first_entry(message.first_entry);
   request.set_byte_offset(message.byte_offset);
+  request.set_joins(true);
   return result;
 }
 

@@ -6,11 +6,13 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/util/bytes.h"
 #include "common/util/steady_clock.h"
+#include "common/util/status_macros.h"
 #include "verifier/rpc/attestation_log.h"
 #include "verifier/rpc/attestation_messages.h"
 #include "verifier/rpc/peer.h"
@@ -24,6 +26,8 @@ namespace {
 // or so long after its stream's end.
 constexpr size_t kMaxWaitingMessages = 64;
 constexpr absl::Duration kEndTimeout = absl::Seconds(5);
+// What is judged in less time than another thread needs to wake up.
+constexpr size_t kSmallList = size_t{16} << 10;
 
 std::vector<std::vector<uint8_t>> ToBytes(
     const std::vector<crypto::Digest>& digests) {
@@ -52,8 +56,12 @@ class RefusedStream final
 // until both gRPC and the session are done with it: evidence that is complete
 // is judged even if its agent has hung up.
 //
-// Threads: gRPC's and the scheduler's only post; the session and all that is
-// not guarded belongs to the pool's jobs of this stream, which come one by one.
+// Threads: the session and all that is not guarded belongs to the pool's jobs
+// of this stream, which come one by one. The scheduler's thread only posts
+// them. gRPC's do too, unless what has come is quick (Session): that is worked
+// off at once, a small list's appraisal included. So is on the writer's thread
+// what follows from a verdict's record, but for what the pool is at. A stream's
+// way through a round takes two threads instead of four.
 class AttestationStream final
     : public grpc::ServerBidiReactor<v1::AgentMessage, v1::VerifierMessage>,
       public SessionOutput,
@@ -113,10 +121,13 @@ class AttestationStream final
   // grpc::ServerBidiReactor.
   void OnReadDone(bool ok) override {
     if (!ok) return Close();
-    Post([](AttestationStream& self) {
-      self.Take();
-      self.Read();
-    });
+    Job job = ToJob([](AttestationStream& self) { self.TakeAndRead(); });
+    WorkerPool& pool = service_.surroundings_.pool;
+    if (is_quick_ && IsSmall(message_)) {
+      pool.RunOrPost(key_, std::move(job));
+    } else {
+      pool.Post(key_, std::move(job));
+    }
   }
   void OnWriteDone(bool ok) override { writes_.OnWriteDone(ok); }
   void OnCancel() override { Close(); }
@@ -131,7 +142,13 @@ class AttestationStream final
 
   // SessionOutput.
   void SendChallenge(const ChallengeMessage& message) override {
-    Send(ToProto(message));
+    v1::VerifierMessage challenge = ToProto(message);
+    if (joins_ && !outbox_.empty() && outbox_.back().has_verdict()) {
+      *outbox_.back().mutable_verdict()->mutable_next() =
+          std::move(*challenge.mutable_challenge());
+    } else {
+      Send(std::move(challenge));
+    }
   }
   void SendListRequest(const ListRequestMessage& message) override {
     Send(ToProto(message));
@@ -162,58 +179,89 @@ class AttestationStream final
     End(grpc::Status::OK);
   }
   void PostAppraisal(AppraisalJob job) override {
-    if (agent_.has_value()) LogAppraisalStart(*agent_, log());
+    // Of a piece that passes, as almost all do, there is no line.
+    if (agent_.has_value() && job.first_entry == 0) {
+      LogAppraisalStart(*agent_, log());
+    }
     const absl::Time begun = SteadyNow();
     evidence_complete_ = begun;
+    if (job.list.size() <= kSmallList) {
+      small_job_ = std::move(job);
+      return;
+    }
     // A key of its own: messages are taken meanwhile.
     service_.surroundings_.pool.Post(
         absl::StrCat("appraisal of ", key_),
         [self = shared_from_this(), begun,
          job = std::make_shared<const AppraisalJob>(std::move(job))] {
           auto outcome = std::make_shared<AppraisalOutcome>(job->Run());
-          self->Appraised(*outcome, SteadyNow() - begun);
+          self->Appraised(*job, *outcome, SteadyNow() - begun);
           self->Post([outcome](AttestationStream& stream) {
             stream.session_->OnAppraised(std::move(*outcome), SteadyNow());
           });
         });
   }
+  void PostVerdict(VerdictWrite write, bool is_urgent) override {
+    // On the writer's thread, which is at it anyway: the answers of a group go
+    // out one after another.
+    service_.writer_.Write(
+        std::move(write), is_urgent,
+        [self = shared_from_this()](absl::StatusOr<RecordedVerdict> result) {
+          const auto recorded =
+              std::make_shared<absl::StatusOr<RecordedVerdict>>(
+                  std::move(result));
+          self->service_.surroundings_.pool.RunOrPost(
+              self->key_, self->ToJob([recorded](AttestationStream& stream) {
+                stream.Recorded(std::move(*recorded));
+              }));
+        });
+  }
   void SetTimer(absl::Time at) override {
-    Scheduler& scheduler = service_.surroundings_.scheduler;
-    scheduler.Cancel(timer_);
-    timer_ = 0;
-    if (at == absl::InfiniteFuture()) return;
-    timer_ = scheduler.After(at - SteadyNow(), [self = shared_from_this()] {
-      self->Post([](AttestationStream& stream) {
-        stream.session_->OnTimer(SteadyNow());
-      });
-    });
+    wake_at_ = at;
+    // A call that comes earlier will look again: most deadlines only ever move
+    // on.
+    if (at < timer_at_) StartTimer(at);
   }
 
  private:
+  using Job = WorkerPool::Job;
+
   Logger& log() { return service_.surroundings_.log; }
 
   void Post(std::function<void(AttestationStream&)> input) {
-    service_.surroundings_.pool.Post(
-        key_, [self = shared_from_this(), input = std::move(input)] {
-          current_stream = self.get();
-          try {
-            // Without a session where its making has failed.
-            if (self->session_ != nullptr || self->ticket_ != nullptr) {
-              input(*self);
-            }
-            self->AfterInput();
-          } catch (const std::exception& error) {
-            // Memory ran out, most likely. What was not written is not trusted.
-            self->BreakOff(error.what());
-          } catch (...) {
-            self->BreakOff("something was thrown that is no exception");
-          }
-          current_stream = nullptr;
-        });
+    service_.surroundings_.pool.Post(key_, ToJob(std::move(input)));
+  }
+  Job ToJob(std::function<void(AttestationStream&)> input) {
+    return [self = shared_from_this(), input = std::move(input)] {
+      current_stream = self.get();
+      try {
+        // Without a session where its making has failed.
+        if (self->session_ != nullptr || self->ticket_ != nullptr) {
+          input(*self);
+        }
+        self->AfterInput();
+      } catch (const std::exception& error) {
+        // Memory ran out, most likely. What was not written is not trusted.
+        self->BreakOff(error.what());
+      } catch (...) {
+        self->BreakOff("something was thrown that is no exception");
+      }
+      current_stream = nullptr;
+    };
+  }
+
+  static bool IsSmall(const v1::AgentMessage& message) {
+    if (message.has_quote()) {
+      return message.quote().list().data().size() <= kSmallList;
+    }
+    return message.has_chunk() && message.chunk().data().size() <= kSmallList;
   }
 
   void AfterInput() {
     if (session_ == nullptr) return Abandon();
+    if (small_job_.has_value()) RunSmallJob();
+    Flush();
+    is_quick_ = session_->is_quick();
     proven_ = session_->proven();
     if (!session_->finished()) return;
     End(grpc::Status::OK);
@@ -224,6 +272,7 @@ class AttestationStream final
     log().Error("stream broken off", {{"error", why}});
     session_.reset();
     ticket_.reset();
+    small_job_.reset();
     Abandon();
   }
   void Abandon() {
@@ -235,8 +284,55 @@ class AttestationStream final
     service_.Forget(agent_, shared_from_this());
   }
 
+  void RunSmallJob() {
+    const AppraisalJob job = *std::exchange(small_job_, std::nullopt);
+    const absl::Time begun = SteadyNow();
+    AppraisalOutcome outcome = job.Run();
+    Appraised(job, outcome, SteadyNow() - begun);
+    if (outcome.appraisal.ok() &&
+        outcome.appraisal->verdict != appraisal::Verdict::kUndecided) {
+      return session_->OnAppraised(std::move(outcome), SteadyNow());
+    }
+    // Why nothing was decided is for the store, which may take its time.
+    Post([outcome = std::move(outcome)](AttestationStream& self) {
+      self.session_->OnAppraised(outcome, SteadyNow());
+    });
+  }
+
+  void StartTimer(absl::Time at) {
+    Scheduler& scheduler = service_.surroundings_.scheduler;
+    scheduler.Cancel(timer_);
+    timer_at_ = at;
+    timer_ = scheduler.After(at - SteadyNow(), [self = shared_from_this()] {
+      self->Post([](AttestationStream& stream) { stream.OnTimer(); });
+    });
+  }
+  void OnTimer() {
+    timer_at_ = absl::InfiniteFuture();
+    const absl::Time now = SteadyNow();
+    if (now >= wake_at_) {
+      session_->OnTimer(now);
+    } else if (wake_at_ != absl::InfiniteFuture()) {
+      StartTimer(wake_at_);
+    }
+  }
+
   void Read() {
     writes_.WhileOpen([this] { StartRead(&message_); });
+  }
+
+  void TakeAndRead() {
+    const absl::Duration early = session_->takes_quotes_from() - SteadyNow();
+    if (message_.has_quote() && early > absl::ZeroDuration()) {
+      // Nothing is read meanwhile.
+      service_.surroundings_.scheduler.After(
+          early, [self = shared_from_this()] {
+            self->Post([](AttestationStream& stream) { stream.TakeAndRead(); });
+          });
+      return;
+    }
+    Take();
+    Read();
   }
 
   void Take() {
@@ -250,14 +346,13 @@ class AttestationStream final
         if (!agent_.has_value()) {
           agent_ = hello->agent_id;
           service_.Register(*agent_, shared_from_this());
+          joins_ = message_.hello().joins();
         }
         session_->OnHello(*hello, now);
         break;
       }
       case v1::AgentMessage::kQuote: {
-        auto quote = FromProto(message_.quote());
-        status = quote.status();
-        if (quote.ok()) session_->OnQuote(*std::move(quote), now);
+        status = TakeQuote(message_.quote(), now);
         break;
       }
       case v1::AgentMessage::kChunk: {
@@ -276,7 +371,31 @@ class AttestationStream final
     message_.Clear();
   }
 
-  void Appraised(const AppraisalOutcome& outcome, absl::Duration latency) {
+  void Recorded(absl::StatusOr<RecordedVerdict> recorded) {
+    if (absl::IsUnknown(recorded.status())) {
+      return BreakOff(recorded.status().message());
+    }
+    session_->OnRecorded(std::move(recorded), SteadyNow());
+  }
+
+  absl::Status TakeQuote(const v1::Quote& message, absl::Time now) {
+    CUPEL_ASSIGN_OR_RETURN(QuoteMessage quote, FromProto(message));
+    if (!message.has_list()) {
+      session_->OnQuote(std::move(quote), now);
+      return absl::OkStatus();
+    }
+    // Nobody has told it yet where the list is to start, nor whether.
+    if (!session_->proven()) {
+      return absl::FailedPreconditionError("a list with a first quote");
+    }
+    CUPEL_ASSIGN_OR_RETURN(ChunkMessage chunk, FromProto(message.list()));
+    session_->OnQuote(std::move(quote), now);
+    session_->OnChunk(std::move(chunk), now);
+    return absl::OkStatus();
+  }
+
+  void Appraised(const AppraisalJob& job, const AppraisalOutcome& outcome,
+                 absl::Duration latency) {
     Metrics& metrics = service_.surroundings_.metrics;
     if (!outcome.appraisal.ok()) {
       metrics.CountAppraisal(appraisal::Verdict::kUndecided, latency);
@@ -286,11 +405,20 @@ class AttestationStream final
     }
     metrics.CountAppraisal(outcome.appraisal->verdict, latency);
     // The id is set before there is a quote, and never changes.
-    if (agent_.has_value()) LogAppraisal(*agent_, *outcome.appraisal, log());
+    if (!agent_.has_value()) return;
+    const bool passed = outcome.appraisal->verdict == appraisal::Verdict::kPass;
+    if (job.first_entry != 0 && !passed) LogAppraisalStart(*agent_, log());
+    LogAppraisal(*agent_, *outcome.appraisal, log());
   }
 
+  // Behind the present input: what it has to say goes out together.
   void Send(v1::VerifierMessage message) {
-    writes_.Push(std::move(message));
+    outbox_.push_back(std::move(message));
+  }
+  void Flush() {
+    if (outbox_.empty()) return;
+    writes_.PushAll(std::move(outbox_));
+    outbox_ = {};
     if (writes_.size() > kMaxWaitingMessages) Cancel();
   }
 
@@ -298,6 +426,7 @@ class AttestationStream final
   void End(const grpc::Status& status) {
     if (ended_) return;
     ended_ = true;
+    Flush();
     writes_.Finish(status);
     service_.surroundings_.scheduler.After(
         kEndTimeout, [self = shared_from_this()] { self->Cancel(); });
@@ -321,13 +450,22 @@ class AttestationStream final
   WriteQueue<AttestationStream, v1::VerifierMessage> writes_{*this};
   std::atomic<bool> settings_changed_ = false;
   std::atomic<bool> proven_ = false;
+  // Of the session. Others may have changed it since: then what was taken for
+  // quick waits for once.
+  std::atomic<bool> is_quick_ = false;
 
   std::unique_ptr<SessionTable::Ticket> ticket_;
   std::unique_ptr<Session> session_;
   v1::AgentMessage message_;
   std::optional<AgentId> agent_;
+  bool joins_ = false;                           // as Hello says
   std::optional<absl::Time> evidence_complete_;  // of the present round
+  // Of the present input: what it has posted, and what is to be sent.
+  std::optional<AppraisalJob> small_job_;
+  std::vector<v1::VerifierMessage> outbox_;
+  absl::Time wake_at_ = absl::InfiniteFuture();
   Scheduler::Id timer_ = 0;
+  absl::Time timer_at_ = absl::InfiniteFuture();  // no later than wake_at_
   bool ended_ = false;
   std::atomic<bool> done_ = false;  // gRPC is; Forget may be called twice
 };
@@ -337,7 +475,8 @@ AttestationService::AttestationService(const Surroundings& surroundings,
                                        size_t max_streams)
     : surroundings_(surroundings),
       options_(std::move(options)),
-      max_streams_(max_streams) {}
+      max_streams_(max_streams),
+      writer_(surroundings.store) {}
 
 AttestationService::~AttestationService() = default;
 

@@ -27,6 +27,7 @@
 #include "verifier/session/policy_cache.h"
 #include "verifier/session/session.h"
 #include "verifier/session/session_table.h"
+#include "verifier/session/verdict_writer.h"
 #include "verifier/session/worker_pool.h"
 #include "verifier/store/store.h"
 
@@ -82,6 +83,7 @@ class AttestationService final : public v1::Attestation::CallbackService {
   const Surroundings surroundings_;
   const SessionOptions options_;
   const size_t max_streams_;
+  VerdictWriter writer_;
 
   std::atomic<uint64_t> last_number_ = 0;
   mutable std::mutex mutex_;  // guards all below

@@ -23,6 +23,7 @@
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 #include "verifier/rpc/fleet_messages.h"
+#include "verifier/session/accepted_findings.h"
 
 namespace cupel::verifier {
 namespace {

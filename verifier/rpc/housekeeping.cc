@@ -1,5 +1,7 @@
 #include "verifier/rpc/housekeeping.h"
 
+#include <malloc.h>
+
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -23,7 +25,8 @@ Housekeeping::Housekeeping(Surroundings surroundings, const Options& options)
     : surroundings_(std::move(surroundings)),
       options_(options),
       sweep_(surroundings_.store, options.grace),
-      last_rotation_(SteadyNow()) {}
+      last_rotation_(SteadyNow()),
+      last_trim_(last_rotation_) {}
 
 void Housekeeping::Begin() { Schedule(); }
 
@@ -40,7 +43,8 @@ void Housekeeping::Run() {
   using Task = void (Housekeeping::*)();
   for (const Task task :
        {&Housekeeping::SweepDeadlines, &Housekeeping::Expire,
-        &Housekeeping::RotateCookieKeys, &Housekeeping::WatchCertificate}) {
+        &Housekeeping::RotateCookieKeys, &Housekeeping::TrimMemory,
+        &Housekeeping::WatchCertificate}) {
     // Whatever one of them throws, the next one and the next second come.
     try {
       (this->*task)();
@@ -78,6 +82,14 @@ void Housekeeping::RotateCookieKeys() {
     surroundings_.log.Error("no new key for enrolments' cookies",
                             {{"error", rotated}});
   }
+}
+
+// Handshakes and first lists leave whole pages between what streams keep.
+void Housekeeping::TrimMemory() {
+  const absl::Time now = SteadyNow();
+  if (now - last_trim_ < options_.trim_interval) return;
+  last_trim_ = now;
+  malloc_trim(0);
 }
 
 void Housekeeping::ReloadCertificate() {

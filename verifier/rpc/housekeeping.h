@@ -18,8 +18,9 @@
 namespace cupel::verifier {
 
 // Sweeps deadlines, forgets enrolments that nobody claims and old events, makes
-// new keys for cookies, and notices a new certificate. All of it on the pool,
-// one job at a time; none of it keeps another from being done.
+// new keys for cookies, gives memory back, and notices a new certificate. All
+// of it on the pool, one job at a time; none of it keeps another from being
+// done.
 class Housekeeping {
  public:
   struct Surroundings {
@@ -38,6 +39,7 @@ class Housekeeping {
     absl::Duration event_lifetime = absl::InfiniteDuration();
     absl::Duration interval = absl::Seconds(1);  // of all that is cheap
     absl::Duration expire_interval = absl::Minutes(1);
+    absl::Duration trim_interval = absl::Seconds(10);
     // More than any cookie_lifetime: a cookie outlives one rotation of its key,
     // and no second.
     absl::Duration rotate_interval = absl::Hours(1);
@@ -58,6 +60,7 @@ class Housekeeping {
   void SweepDeadlines();
   void Expire();
   void RotateCookieKeys();
+  void TrimMemory();
   void LookAtCertificate(ServedCertificate::When when);
   void WatchCertificate();
 
@@ -67,6 +70,7 @@ class Housekeeping {
   DeadlineSweep sweep_;
   absl::Time last_expiry_ = absl::InfinitePast();
   absl::Time last_rotation_;
+  absl::Time last_trim_;
   absl::Time last_warning_ = absl::InfinitePast();
 };
 

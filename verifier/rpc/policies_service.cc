@@ -53,9 +53,13 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
 
   void OnReadDone(bool ok) override {
     if (ok) {
-      const auto taken = NoThrow<absl::Status>([this] { return Take(); });
-      if (!taken.ok()) return End(taken);
-      return StartRead(&request_);
+      // A large file moves as it grows: not on one of gRPC's threads.
+      around_.pool.Post(peer_, [this] {
+        const auto taken = NoThrow<absl::Status>([this] { return Take(); });
+        if (!taken.ok()) return End(taken);
+        StartRead(&request_);
+      });
+      return;
     }
     if (!begun_) {
       return End(absl::InvalidArgumentError("name: no message names a policy"));

@@ -32,7 +32,8 @@ Scheduler::Id Scheduler::After(absl::Duration delay,
   const Id id = ++last_id_;
   times_[id] = time;
   calls_[{time, id}] = std::move(call);
-  changed_.notify_all();
+  // Else the thread wakes in time as it is.
+  if (calls_.begin()->first.second == id) changed_.notify_all();
   return id;
 }
 

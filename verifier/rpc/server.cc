@@ -54,6 +54,9 @@ constexpr size_t kMaxPemSize = size_t{1} << 20;
 // gRPC has one limit for proven streams and others: so it is a small one.
 constexpr int kMaxAttestMessage = (64 << 10) + (64 << 10);
 constexpr int kMaxFleetMessage = 4 << 20;
+constexpr int kWindow = 256 << 10;
+// Each connection keeps a buffer of the largest TLS record that it may write.
+constexpr int kMaxRecordSize = 4 << 10;
 constexpr int kMaxMetadataSize = 16 << 10;
 // An agent has one stream and an enrolment or two.
 constexpr int kMaxAttestStreams = 16;
@@ -106,6 +109,11 @@ void SetLimits(grpc::ServerBuilder& builder, int max_message, int max_streams) {
   builder.AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
+  // Each message would be answered by a ping that measures the line, which
+  // costs as much as the message does. A window of the usual agent's chunk
+  // instead.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindow);
   // Two verifiers on one port would share its connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
@@ -362,6 +370,7 @@ absl::Status Server::Parts::Listen() {
     grpc::ServerBuilder builder;
     SetLimits(builder, kMaxAttestMessage, kMaxAttestStreams);
     SetTimeouts(builder, config.unproven_timeout);
+    builder.AddChannelArgument(GRPC_ARG_TSI_MAX_FRAME_SIZE, kMaxRecordSize);
     builder.AddChannelArgument(
         GRPC_ARG_MAX_CONNECTION_AGE_MS,
         static_cast<int>(absl::ToInt64Milliseconds(kConnectionAge)));
@@ -439,8 +448,8 @@ void Server::Stop() {
   parts.scheduler.Stop();
   parts.attest_server.reset();
   parts.fleet_server.reset();
-  parts.pool.reset();
-  parts.fleet_pool.reset();
+  parts.pool->Stop();
+  parts.fleet_pool->Stop();
 }
 
 }  // namespace cupel::verifier

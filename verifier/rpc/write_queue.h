@@ -7,7 +7,9 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "grpcpp/support/server_callback.h"
 #include "grpcpp/support/status.h"
 
 namespace cupel::verifier {
@@ -29,6 +31,16 @@ class WriteQueue {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (status_.has_value()) return;
       waiting_.push_back(std::move(message));
+    }
+    Next();
+  }
+
+  // The same for several, which travel together as far as they fit.
+  void PushAll(std::vector<Message> messages) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (status_.has_value()) return;
+      for (Message& message : messages) waiting_.push_back(std::move(message));
     }
     Next();
   }
@@ -91,6 +103,7 @@ class WriteQueue {
   // `writing_` and `finished_` keep all other threads away until it does.
   void Next() {
     std::optional<grpc::Status> last;
+    grpc::WriteOptions options;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (writing_ || finished_) return;
@@ -98,6 +111,8 @@ class WriteQueue {
         writing_ = true;
         current_ = std::move(waiting_.front());
         waiting_.pop_front();
+        // The next one takes it along.
+        if (!waiting_.empty()) options.set_buffer_hint();
       } else if (status_.has_value() && starting_ == 0) {
         finished_ = true;
         last = status_;
@@ -108,7 +123,7 @@ class WriteQueue {
     if (last.has_value()) {
       reactor_.Finish(*last);
     } else {
-      reactor_.StartWrite(&current_);
+      reactor_.StartWrite(&current_, options);
     }
   }
 

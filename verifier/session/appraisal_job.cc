@@ -143,6 +143,7 @@ absl::StatusOr<Appraisal> Appraise(const AppraisalJob& job) {
   evidence.list.first_entry = job.first_entry;
   evidence.quote = {.attest = job.attest, .signature = job.signature};
   evidence.pcrs = job.pcrs;
+  if (job.verified.has_value()) evidence.quote->verified = &*job.verified;
   appraisal::Challenge challenge;
   challenge.ak = job.ak.get();
   challenge.qualifying_data = job.qualifying_data;

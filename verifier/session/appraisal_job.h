@@ -37,6 +37,9 @@ struct AppraisalJob {
   std::vector<uint8_t> attest;
   std::vector<uint8_t> signature;
   tpm::PcrValues pcrs;
+  // The quote, where it was verified by what follows: it need not be again, and
+  // the three above are not looked at.
+  std::optional<tpm::VerifiedQuote> verified;
 
   std::shared_ptr<const tpm::AttestationKey> ak;
   std::vector<uint8_t> qualifying_data;

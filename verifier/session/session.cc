@@ -308,12 +308,24 @@ void Session::ArmNext(absl::Time now) {
       last_quote_ +
       (has_failed ? std::max(options_.failed_interval, options_.least_interval)
                   : options_.least_interval);
-  if (at > now) {
+  // Who is asked at once is asked no sooner, nor is an agent that has failed;
+  // everybody else keeps to the interval that the challenge tells, or is held
+  // to it (takes_quotes_from).
+  if ((want_now_ || has_failed) && at > now) {
     arm_at_ = at;
     return;
   }
   const bool at_once = std::exchange(want_now_, false);
   Arm(at_once, now, now + JitteredInterval());
+}
+
+absl::Time Session::takes_quotes_from() const {
+  return last_quote_ + options_.least_interval;
+}
+
+bool Session::is_quick() const {
+  return proven_ && (phase_ == Phase::kIdle || phase_ == Phase::kCollecting) &&
+         reference_.policy != nullptr && policy_epoch_ == record_->policy_epoch;
 }
 
 void Session::ReplaceChallenge(bool at_once, absl::Time now,
@@ -364,15 +376,14 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
   }
   if (!proven_ && !LoadNamed(*challenge, now)) return;
   std::vector<uint8_t> qualifying_data;
-  const auto verified = Verify(quote, *challenge, qualifying_data);
+  auto verified = Verify(quote, *challenge, qualifying_data);
   if (!verified.ok()) {
     return proven_ ? Refuse(verified.status().message(), options_.retry_after)
                    : RefuseUnproven(verified.status().message());
   }
   last_quote_ = now;
   if (!proven_ && !Prove(now)) return;
-  BeginList(std::move(quote), *verified, std::move(qualifying_data), *challenge,
-            now);
+  BeginList(*std::move(verified), std::move(qualifying_data), *challenge, now);
   Reschedule();
 }
 
@@ -541,7 +552,7 @@ bool Session::IsClockAhead(const tpm::ClockInfo& clock_info,
   return shown > passed + passed / kClockTolerance + kClockSlack;
 }
 
-void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
+void Session::BeginList(tpm::VerifiedQuote verified,
                         std::vector<uint8_t> qualifying_data,
                         const Challenge& challenge, absl::Time now) {
   if (const absl::Status policy = LoadPolicy(); !policy.ok()) {
@@ -586,9 +597,6 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
       std::make_shared<ByteBudget::Reservation>(options_.list_memory);
   job_.first_entry = told_.first_entry;
   job_.byte_order = byte_order_;
-  job_.attest = std::move(quote.attest);
-  job_.signature = std::move(quote.signature);
-  job_.pcrs = verified.values();
   job_.ak = ak_;
   job_.qualifying_data = std::move(qualifying_data);
   job_.selection = challenge.selection;
@@ -619,6 +627,7 @@ void Session::BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
         return value == nullptr ? std::nullopt : std::optional(*value);
       });
   boot_composite_ = composite.has_value() ? composite->Hex() : "";
+  job_.verified = std::move(verified);
 }
 
 // --- The list.
@@ -717,7 +726,7 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
   }
   write_ = WriteFor(appraisal);
   write_until_ = now + options_.write_timeout;
-  Record(now);
+  Record();
   Reschedule();
 }
 
@@ -781,18 +790,50 @@ void Session::RecordReason(absl::string_view reason) {
   WriteVerdict(write).IgnoreError();
 }
 
-void Session::Record(absl::Time now) {
-  const absl::Status written = WriteVerdict(*write_);
-  if (written.ok()) return FinishRound(pending_count_, now);
-  if (absl::IsAborted(written)) return OnFenced(now);
-  if (absl::IsNotFound(written) || now >= write_until_) {
-    phase_ = Phase::kIdle;
-    return RefuseForStore(written);
-  }
-  // The store is away. A verdict is not forgotten for that: the evidence might
-  // not come again.
+void Session::Record() {
   phase_ = Phase::kRecording;
-  write_again_ = now + kWriteAgainAfter;
+  is_posted_ = true;
+  const bool may_change =
+      write_->findings.has_value() ||
+      write_->state.value_or(record_->state) != record_->state;
+  output_.PostVerdict(*write_, /*is_urgent=*/may_change);
+}
+
+void Session::OnRecorded(absl::StatusOr<RecordedVerdict> recorded,
+                         absl::Time now) {
+  if (phase_ != Phase::kRecording || !is_posted_) return;
+  is_posted_ = false;
+  if (recorded.ok()) {
+    TakeRecorded(*std::move(recorded));
+    FinishRound(pending_count_, now);
+  } else if (absl::IsAborted(recorded.status())) {
+    OnFenced(now);
+  } else if (absl::IsNotFound(recorded.status()) || now >= write_until_) {
+    phase_ = Phase::kIdle;
+    RefuseForStore(recorded.status());
+  } else {
+    // The store is away. A verdict is not forgotten for that: the evidence
+    // might not come again.
+    write_again_ = now + kWriteAgainAfter;
+  }
+  Reschedule();
+}
+
+void Session::TakeRecorded(RecordedVerdict recorded) {
+  const VerdictWrite write = *std::exchange(write_, std::nullopt);
+  const AgentState previous = record_->state;
+  // Else the record is one that was read since, and says more.
+  const bool is_last = write.owner_epoch == record_->owner_epoch &&
+                       write.policy_epoch == record_->policy_epoch;
+  const AgentState state = recorded.record.has_value()
+                               ? recorded.record->state
+                               : write.state.value_or(previous);
+  if (is_last && recorded.record.has_value()) {
+    TakeRecord(*std::move(recorded.record));
+  } else if (is_last) {
+    ApplyRenewal(write, recorded.time, *record_);
+  }
+  if (state != previous) output_.OnStateRecorded(previous, state);
 }
 
 // Somebody else owns the agent, or it is to be judged otherwise by now.
@@ -898,7 +939,7 @@ void Session::OnTimer(absl::Time now) {
       }
       break;
     case Phase::kRecording:
-      if (now >= write_again_) Record(now);
+      if (!is_posted_ && now >= write_again_) Record();
       break;
     case Phase::kAppraising:
     case Phase::kEnded:
@@ -929,7 +970,7 @@ void Session::Reschedule() {
       at = std::min(list_deadline_, chunk_deadline_) + kAfter;
       break;
     case Phase::kRecording:
-      at = write_again_;
+      if (!is_posted_) at = write_again_;
       break;
     case Phase::kAppraising:
     case Phase::kEnded:

@@ -92,6 +92,10 @@ class SessionOutput {
   // Runs job.Run() somewhere and brings its outcome to OnAppraised, whatever
   // becomes of the stream.
   virtual void PostAppraisal(AppraisalJob job) = 0;
+  // Has the store record `write` and brings what came of it to OnRecorded,
+  // whatever becomes of the stream. One that is urgent waits for no others to
+  // be recorded with it.
+  virtual void PostVerdict(VerdictWrite write, bool is_urgent) = 0;
   // Calls OnTimer at or after `at`; replaces what was set before.
   virtual void SetTimer(absl::Time at) = 0;
 };
@@ -123,6 +127,8 @@ class Session {
   void OnQuote(QuoteMessage quote, absl::Time now);
   void OnChunk(ChunkMessage chunk, absl::Time now);
   void OnAppraised(AppraisalOutcome outcome, absl::Time now);
+  // Store::RecordVerdicts' result.
+  void OnRecorded(absl::StatusOr<RecordedVerdict> recorded, absl::Time now);
   void OnTimer(absl::Time now);
   // The agent's record may have changed (Store::OnChange).
   void OnSettingsChanged(absl::Time now);
@@ -137,6 +143,12 @@ class Session {
   // Ends the stream, for a verifier that shuts down.
   void Refuse(absl::string_view reason, absl::Duration retry_after);
 
+  // A quote that comes earlier is to be held back until then, and with it what
+  // follows: no agent is judged more often than that.
+  absl::Time takes_quotes_from() const;
+  // True if the agent's next message will wait neither for the store nor for a
+  // policy, but for what is out of the ordinary.
+  bool is_quick() const;
   // True once the stream has ended and nothing is left to be done for it.
   bool finished() const { return phase_ == Phase::kEnded; }
   // True from its first verified quote on.
@@ -149,7 +161,7 @@ class Session {
     kIdle,        // proven; a challenge is armed, or about to be
     kCollecting,  // a verified quote is there, its list is on its way
     kAppraising,
-    kRecording,  // the store did not take the verdict yet
+    kRecording,  // the store has not taken the verdict yet
     kEnded,
   };
   struct Challenge {
@@ -193,7 +205,7 @@ class Session {
   // Takes the agent over. False if the stream had to be ended.
   bool Prove(absl::Time now);
   bool RecordCloneSuspicion();
-  void BeginList(QuoteMessage quote, const tpm::VerifiedQuote& verified,
+  void BeginList(tpm::VerifiedQuote verified,
                  std::vector<uint8_t> qualifying_data,
                  const Challenge& challenge, absl::Time now);
   bool RecordNewBoot(const tpm::ClockInfo& now);
@@ -208,7 +220,8 @@ class Session {
   void RecordReason(absl::string_view reason);
   // Store::RecordVerdict, and the record is what it has become.
   absl::Status WriteVerdict(const VerdictWrite& write);
-  void Record(absl::Time now);
+  void Record();
+  void TakeRecorded(RecordedVerdict recorded);
   void OnFenced(absl::Time now);
   void FinishRound(uint64_t pending_count, absl::Time now);
   void RefuseForStore(const absl::Status& status);
@@ -276,9 +289,10 @@ class Session {
   absl::Time chunk_deadline_;
 
   std::optional<VerdictWrite> write_;
+  bool is_posted_ = false;  // and nothing is known of it yet
   std::vector<std::string> verdict_findings_;
   uint64_t pending_count_ = 0;
-  absl::Time write_again_;
+  absl::Time write_again_;  // where it is to be tried again
   absl::Time write_until_;
 };
 

@@ -15,13 +15,22 @@ WorkerPool::WorkerPool(size_t thread_count) {
   }
 }
 
-WorkerPool::~WorkerPool() {
+WorkerPool::~WorkerPool() { Stop(); }
+
+void WorkerPool::Stop() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     ending_ = true;
+    ready_.wait(lock, [this] { return running_elsewhere_ == 0; });
   }
   ready_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+  // Destroyed without the lock: what jobs hold may call back.
+  absl::flat_hash_map<std::string, std::deque<Job>> dropped;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  dropped.swap(waiting_);
 }
 
 void WorkerPool::Post(absl::string_view key, Job job) {
@@ -32,9 +41,30 @@ void WorkerPool::Post(absl::string_view key, Job job) {
     queue->second.push_back(std::move(job));
     ++queued_;
     // A key that was there has its turn already, or is at work.
-    if (is_new) turns_.emplace_back(key);
+    if (!is_new) return;
+    turns_.emplace_back(key);
   }
   ready_.notify_one();
+}
+
+void WorkerPool::RunOrPost(absl::string_view key, Job job) {
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (ending_) return;
+    std::string own_key(key);
+    if (waiting_.try_emplace(own_key).second) {
+      ++running_elsewhere_;
+      RunOne(own_key, std::move(job), lock);
+      --running_elsewhere_;
+      if (ending_) {
+        ready_.notify_all();
+      } else if (!turns_.empty()) {
+        ready_.notify_one();
+      }
+      return;
+    }
+  }
+  Post(key, std::move(job));
 }
 
 void WorkerPool::Run() {
@@ -48,25 +78,30 @@ void WorkerPool::Run() {
     Job job = std::move(queue.front());
     queue.pop_front();
     --queued_;
+    // A turn that it leaves is taken by this thread, or by one that was woken
+    // for another turn that this thread takes.
+    RunOne(key, std::move(job), lock);
+  }
+}
 
-    lock.unlock();
-    bool failed = false;
-    try {
-      job();
-    } catch (...) {  // What a job does is its own: no other may suffer.
-      failed = true;
-    }
-    job = nullptr;  // What it holds may be large, or wait for this lock.
-    lock.lock();
+void WorkerPool::RunOne(const std::string& key, Job job,
+                        std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  bool failed = false;
+  try {
+    job();
+  } catch (...) {  // What a job does is its own: no other may suffer.
+    failed = true;
+  }
+  job = nullptr;  // What it holds may be large, or wait for this lock.
+  lock.lock();
 
-    if (failed) ++failed_count_;
-    const auto left = waiting_.find(key);
-    if (left->second.empty()) {
-      waiting_.erase(left);
-    } else {
-      turns_.push_back(key);
-      ready_.notify_one();
-    }
+  if (failed) ++failed_count_;
+  const auto left = waiting_.find(key);
+  if (left->second.empty()) {
+    waiting_.erase(left);
+  } else {
+    turns_.push_back(key);
   }
 }
 

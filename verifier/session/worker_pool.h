@@ -30,7 +30,7 @@ class WorkerPool {
 
   // `thread_count` of at least 1; 0 stands for the machine's number of cores.
   explicit WorkerPool(size_t thread_count);
-  // Waits for the jobs that run; drops those that wait.
+  // Stops.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -38,6 +38,12 @@ class WorkerPool {
   // Never blocks and never runs `job` itself. A job that throws ends there, and
   // is counted: it has to say what came of it before.
   void Post(absl::string_view key, Job job);
+  // Runs `job` on the calling thread, which saves the way to another one, if no
+  // job of `key` runs or waits; else posts it.
+  void RunOrPost(absl::string_view key, Job job);
+
+  // Waits for the jobs that run; drops those that wait, and those to come.
+  void Stop();
 
   // Jobs that wait; for metrics.
   size_t queued() const;
@@ -45,6 +51,10 @@ class WorkerPool {
 
  private:
   void Run();
+  // Runs `job` of `key`, which is in no turn meanwhile, without the lock that
+  // it is called with.
+  void RunOne(const std::string& key, Job job,
+              std::unique_lock<std::mutex>& lock);
 
   mutable std::mutex mutex_;  // guards all below but the threads
   std::condition_variable ready_;
@@ -52,6 +62,7 @@ class WorkerPool {
   absl::flat_hash_map<std::string, std::deque<Job>> waiting_;
   std::deque<std::string> turns_;
   size_t queued_ = 0;
+  size_t running_elsewhere_ = 0;  // by RunOrPost
   uint64_t failed_count_ = 0;
   bool ending_ = false;
 

@@ -157,6 +157,12 @@ class ObservedStore final : public Store {
       const VerdictWrite& write) override {
     return Tell("RecordVerdict", store_.RecordVerdict(write));
   }
+  std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
+      std::span<const VerdictWrite> writes) override {
+    auto results = store_.RecordVerdicts(writes);
+    for (const auto& result : results) TellOf("RecordVerdict", result.status());
+    return results;
+  }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Tell("RecordSeen", store_.RecordSeen(id, time));
   }
@@ -194,12 +200,15 @@ class ObservedStore final : public Store {
 
   template <typename Result>
   Result Tell(absl::string_view call, Result result) {
-    const absl::Status& status = StatusOf(result);
+    TellOf(call, StatusOf(result));
+    return result;
+  }
+
+  void TellOf(absl::string_view call, const absl::Status& status) {
     if (absl::IsUnavailable(status) || absl::IsDataLoss(status) ||
         absl::IsInternal(status) || absl::IsUnknown(status)) {
       on_failure_(call, status);
     }
-    return result;
   }
 
   Store& store_;

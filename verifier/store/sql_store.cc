@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/crypto/digest.h"
@@ -371,6 +372,67 @@ absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
   if (has_file) policy.file = in.Bytes();
   CUPEL_RETURN_IF_ERROR(in.status());
   return policy;
+}
+
+// --- Verdicts.
+
+absl::Status CheckVerdict(const VerdictWrite& write) {
+  if (write.state.has_value() && *write.state != AgentState::kPending &&
+      *write.state != AgentState::kTrusted &&
+      *write.state != AgentState::kFailed) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "store: no verdict leads to ", AgentStateName(*write.state)));
+  }
+  if (write.state == AgentState::kTrusted && !write.valid_until.has_value()) {
+    return absl::InvalidArgumentError("store: TRUSTED without an end");
+  }
+  return CheckText(write.boot_composite, "boot composite");
+}
+
+std::string StorableReason(const VerdictWrite& write) {
+  return IsStorableText(write.reason) ? write.reason
+                                      : EscapeForDisplay(write.reason);
+}
+
+// What of a verdict's write goes into the agent's row, without findings and
+// state; behind it come the fence and what a statement has besides.
+constexpr char kSetVerdict[] =
+    "UPDATE agents SET progress = :progress, counts = :counts,"
+    " last_seen = :seen,"
+    " last_attested = COALESCE(:attested, last_attested),"
+    " attestation_count = attestation_count + :one,"
+    " boot_composite = COALESCE(:composite, boot_composite),"
+    " clock_info = COALESCE(:clock, clock_info),"
+    " state_reason = CASE WHEN :sets_reason = 1 OR state = 3"
+    " THEN COALESCE(:reason, state_reason) ELSE state_reason END,"
+    " valid_until = CASE WHEN :has_state = 1 THEN :until"
+    " ELSE valid_until END";
+// Both epochs, in the statement that writes.
+constexpr char kFence[] =
+    " WHERE agent_id = :id AND owner_epoch = :owner AND policy_epoch = :policy";
+
+std::vector<SqlValue> VerdictValues(
+    const VerdictWrite& write, const std::optional<absl::Time>& valid_until,
+    absl::Time now) {
+  const SqlValue has_state = SqlNumber(write.state.has_value() ? 1 : 0);
+  return {
+      EncodeProgress(write.progress),
+      EncodeCounts(write.counts),
+      SqlTime(now),
+      write.decided ? SqlTime(now) : SqlValue(),
+      SqlNumber(write.decided ? 1 : 0),
+      write.boot_composite.empty() ? SqlValue() : SqlText(write.boot_composite),
+      ClockToSql(write.clock_info),
+      has_state,
+      write.reason.empty() ? SqlValue() : SqlText(StorableReason(write)),
+      has_state,
+      SqlTime(valid_until)};
+}
+
+void AddFence(const VerdictWrite& write, std::vector<SqlValue>& values) {
+  values.push_back(SqlText(write.id.ToString()));
+  values.push_back(SqlNumber(write.owner_epoch));
+  values.push_back(SqlNumber(write.policy_epoch));
 }
 
 std::string ErrnoText(absl::string_view path) {
@@ -1253,20 +1315,123 @@ absl::StatusOr<AgentRecord> SqlStore::ClaimAgent(const AgentId& id,
 }
 
 absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
-  if (write.state.has_value() && *write.state != AgentState::kPending &&
-      *write.state != AgentState::kTrusted &&
-      *write.state != AgentState::kFailed) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "store: no verdict leads to ", AgentStateName(*write.state)));
+  CUPEL_ASSIGN_OR_RETURN(RecordedVerdict recorded,
+                         std::move(WriteVerdicts({&write, 1}).front()));
+  if (recorded.record.has_value()) return *std::move(recorded.record);
+  const std::lock_guard lock(writer_.mutex);
+  return ReadAgent(*writer_.connection, write.id);
+}
+
+std::vector<absl::StatusOr<RecordedVerdict>> SqlStore::RecordVerdicts(
+    std::span<const VerdictWrite> writes) {
+  return WriteVerdicts(writes);
+}
+
+// A verdict among those that are written together.
+struct SqlStore::GroupedVerdict {
+  const VerdictWrite& write;
+  absl::StatusOr<RecordedVerdict> result = RecordedVerdict{};
+  bool is_settled = false;  // `result` is what came of it
+  bool is_change = false;
+
+  void Settle(absl::StatusOr<RecordedVerdict> what) {
+    result = std::move(what);
+    is_settled = true;
   }
-  if (write.state == AgentState::kTrusted && !write.valid_until.has_value()) {
-    return absl::InvalidArgumentError("store: TRUSTED without an end");
+};
+
+std::vector<absl::StatusOr<RecordedVerdict>> SqlStore::WriteVerdicts(
+    std::span<const VerdictWrite> writes) {
+  std::vector<GroupedVerdict> group;
+  group.reserve(writes.size());
+  for (const VerdictWrite& write : writes) {
+    group.push_back(GroupedVerdict{.write = write});
+    if (absl::Status status = CheckVerdict(write); !status.ok()) {
+      group.back().Settle(std::move(status));
+    }
   }
-  CUPEL_RETURN_IF_ERROR(CheckText(write.boot_composite, "boot composite"));
+  const absl::Time now = Now();
+  {
+    const std::lock_guard lock(writer_.mutex);
+    // Only this process writes, so what is no renewal now is none a moment
+    // later.
+    for (const auto& [durability, step] :
+         {std::pair(Durability::kNormal, &SqlStore::RenewVerdict),
+          std::pair(Durability::kFull, &SqlStore::ChangeVerdict)}) {
+      std::vector<GroupedVerdict*> part;
+      for (GroupedVerdict& one : group) {
+        if (!one.is_settled) part.push_back(&one);
+      }
+      if (part.empty()) break;
+      const absl::Status written =
+          WriteLocked(durability, [&](Connection& db) -> absl::Status {
+            // What waits for the next step has the agent's later verdicts wait.
+            absl::flat_hash_set<AgentId> later;
+            for (GroupedVerdict* const one : part) {
+              if (later.contains(one->write.id)) continue;
+              CUPEL_RETURN_IF_ERROR((this->*step)(db, now, *one));
+              if (!one->is_settled) later.insert(one->write.id);
+            }
+            return absl::OkStatus();
+          });
+      if (written.ok()) continue;
+      for (GroupedVerdict* const one : part) {
+        if (one->result.ok()) one->Settle(written);
+      }
+    }
+  }
+  std::vector<absl::StatusOr<RecordedVerdict>> results;
+  results.reserve(group.size());
+  for (GroupedVerdict& one : group) {
+    if (one.result.ok() && one.is_change) Notify({.id = one.write.id});
+    results.push_back(std::move(one.result));
+  }
+  return results;
+}
+
+// Settles a verdict that only renews what the record says, by one statement.
+// Leaves any other one, and one that the fence refuses. Errors are the group's.
+absl::Status SqlStore::RenewVerdict(Connection& db, absl::Time now,
+                                    GroupedVerdict& one) {
+  const VerdictWrite& write = one.write;
+  if (write.findings.has_value() || write.is_event ||
+      write.state == AgentState::kPending) {
+    return absl::OkStatus();
+  }
+  std::vector<SqlValue> values = VerdictValues(write, write.valid_until, now);
+  AddFence(write, values);
+  values.push_back(SqlNumber(write.state.has_value() ? 0 : 1));
+  values.push_back(StateToSql(write.state.value_or(AgentState::kPending)));
+  static const auto& sql = *new std::string(absl::StrCat(
+      kSetVerdict, kFence, " AND (:any = 1 OR state = :same_state)"));
+  const absl::StatusOr<uint64_t> rows = db.Execute(sql, std::move(values));
+  // SQLite may have ended the transaction, and with it what was before.
+  if (absl::IsUnavailable(rows.status())) return rows.status();
+  if (!rows.ok()) {
+    one.Settle(rows.status());
+  } else if (*rows > 0) {
+    one.Settle(RecordedVerdict{.time = now, .record = std::nullopt});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AgentRecord> SqlStore::ChangeIn(Connection& db, absl::Time now,
+                                               const VerdictWrite& write) {
   const std::string id = write.id.ToString();
-  const std::string reason = IsStorableText(write.reason)
-                                 ? write.reason
-                                 : EscapeForDisplay(write.reason);
+  CUPEL_ASSIGN_OR_RETURN(
+      const auto rows,
+      db.Query("SELECT tenant, state, owner_epoch, policy_epoch, findings"
+               " FROM agents WHERE agent_id = :id",
+               "tiiib", {SqlText(id)}));
+  if (rows.empty()) return NoSuchAgent(write.id);
+  RowReader in(rows.front());
+  const std::string tenant = in.Text();
+  const AgentState previous = StateFromSql(in.Number());
+  const uint64_t owner_epoch = in.Number();
+  const uint64_t policy_epoch = in.Number();
+  const SqlBytes known_findings = in.Bytes();
+  CUPEL_RETURN_IF_ERROR(in.status());
+
   const bool has_findings = write.findings.has_value();
   const std::vector<Finding> findings =
       write.findings.value_or(std::vector<Finding>());
@@ -1275,98 +1440,62 @@ absl::StatusOr<AgentRecord> SqlStore::RecordVerdict(const VerdictWrite& write) {
   std::optional<absl::Time> valid_until = write.valid_until;
   if (write.state == AgentState::kFailed) valid_until.reset();
   if (write.state == AgentState::kPending) valid_until = PendingUntil();
-  absl::StatusOr<AgentRecord> agent = absl::InternalError("store: not read");
-
-  const auto body = [&](Connection& db) -> absl::Status {
-    CUPEL_ASSIGN_OR_RETURN(
-        const auto rows,
-        db.Query("SELECT tenant, state, owner_epoch, policy_epoch, findings"
-                 " FROM agents WHERE agent_id = :id",
-                 "tiiib", {SqlText(id)}));
-    if (rows.empty()) return NoSuchAgent(write.id);
-    RowReader in(rows.front());
-    const std::string tenant = in.Text();
-    const AgentState previous = StateFromSql(in.Number());
-    const uint64_t owner_epoch = in.Number();
-    const uint64_t policy_epoch = in.Number();
-    const SqlBytes known_findings = in.Bytes();
-    CUPEL_RETURN_IF_ERROR(in.status());
-
-    const absl::Time now = Now();
-    const SqlValue has_state = SqlNumber(write.state.has_value() ? 1 : 0);
-    const bool sets_findings =
-        has_findings || write.state == AgentState::kTrusted;
-    // The fence: both epochs and the state, in the statement that writes.
-    CUPEL_ASSIGN_OR_RETURN(
-        const uint64_t written,
-        db.Execute(
-            "UPDATE agents SET progress = :progress, counts = :counts,"
-            " last_seen = :seen,"
-            " last_attested = COALESCE(:attested, last_attested),"
-            " attestation_count = attestation_count + :one,"
-            " boot_composite = COALESCE(:composite, boot_composite),"
-            " findings = COALESCE(:findings, findings),"
-            " clock_info = COALESCE(:clock, clock_info),"
-            " state_reason = CASE WHEN :sets_reason = 1 OR state = 3"
-            " THEN COALESCE(:reason, state_reason) ELSE state_reason END,"
-            " state = COALESCE(:state, state),"
-            " valid_until = CASE WHEN :has_state = 1 THEN :until"
-            " ELSE valid_until END"
-            " WHERE agent_id = :id AND owner_epoch = :owner"
-            " AND policy_epoch = :policy"
-            " AND (:has_no_state = 0 OR state IN (3, 4))",
-            {EncodeProgress(write.progress), EncodeCounts(write.counts),
-             SqlTime(now), write.decided ? SqlTime(now) : SqlValue(),
-             SqlNumber(write.decided ? 1 : 0),
-             write.boot_composite.empty() ? SqlValue()
-                                          : SqlText(write.boot_composite),
-             sets_findings ? SqlValue(encoded_findings) : SqlValue(),
-             ClockToSql(write.clock_info), has_state,
-             reason.empty() ? SqlValue() : SqlText(reason),
-             write.state.has_value() ? StateToSql(*write.state) : SqlValue(),
-             has_state, SqlTime(valid_until), SqlText(id),
-             SqlNumber(write.owner_epoch), SqlNumber(write.policy_epoch),
-             has_state}));
-    if (written == 0) {
-      return absl::AbortedError(absl::StrCat(
-          "agent ", id, ": ",
-          owner_epoch != write.owner_epoch ? "another stream has taken it over"
-          : policy_epoch != write.policy_epoch
-              ? "its settings or policies have changed meanwhile"
-              : absl::StrCat("no verdict changes the state ",
-                             AgentStateName(previous))));
-    }
-    const AgentState state = write.state.value_or(previous);
-    if (state != previous || write.is_event ||
-        (has_findings && encoded_findings != known_findings)) {
-      CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, tenant, write.id, previous,
-                                       state, reason, findings,
-                                       /*of_findings=*/state == previous));
-    }
-    agent = ReadAgent(db, write.id);
-    return agent.status();
-  };
-
-  {
-    const std::lock_guard lock(writer_.mutex);
-    CUPEL_ASSIGN_OR_RETURN(const auto state,
-                           writer_.connection->QueryOne(
-                               "SELECT state FROM agents WHERE agent_id = :id",
-                               'i', {SqlText(id)}));
-    // Only this process writes, so this is still so in the transaction.
-    const bool is_renewal =
-        !has_findings && !write.is_event && state.has_value() &&
-        (!write.state.has_value() || *state == StateToSql(*write.state));
-    CUPEL_RETURN_IF_ERROR(WriteLocked(
-        is_renewal ? Durability::kNormal : Durability::kFull, body));
+  std::vector<SqlValue> values = VerdictValues(write, valid_until, now);
+  values.push_back(has_findings || write.state == AgentState::kTrusted
+                       ? SqlValue(encoded_findings)
+                       : SqlValue());
+  values.push_back(write.state.has_value() ? StateToSql(*write.state)
+                                           : SqlValue());
+  AddFence(write, values);
+  values.push_back(SqlNumber(write.state.has_value() ? 1 : 0));
+  static const auto& sql = *new std::string(
+      absl::StrCat(kSetVerdict,
+                   ", findings = COALESCE(:findings, findings),"
+                   " state = COALESCE(:state, state)",
+                   kFence, " AND (:has_no_state = 0 OR state IN (3, 4))"));
+  CUPEL_ASSIGN_OR_RETURN(const uint64_t written,
+                         db.Execute(sql, std::move(values)));
+  if (written == 0) {
+    return absl::AbortedError(absl::StrCat(
+        "agent ", id, ": ",
+        owner_epoch != write.owner_epoch ? "another stream has taken it over"
+        : policy_epoch != write.policy_epoch
+            ? "its settings or policies have changed meanwhile"
+            : absl::StrCat("no verdict changes the state ",
+                           AgentStateName(previous))));
   }
-  Notify({.id = write.id});
-  return agent;
+  const AgentState state = write.state.value_or(previous);
+  if (state != previous || write.is_event ||
+      (has_findings && encoded_findings != known_findings)) {
+    CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, tenant, write.id, previous, state,
+                                     StorableReason(write), findings,
+                                     /*of_findings=*/state == previous));
+  }
+  return ReadAgent(db, write.id);
+}
+
+// Settles a verdict, whatever it is. What is wrong with it alone takes back
+// what was written of it, and of it alone; errors are the group's.
+absl::Status SqlStore::ChangeVerdict(Connection& db, absl::Time now,
+                                     GroupedVerdict& one) {
+  CUPEL_RETURN_IF_ERROR(db.Execute("SAVEPOINT verdict").status());
+  absl::StatusOr<AgentRecord> record = ChangeIn(db, now, one.write);
+  // SQLite may have ended the transaction, and with it what was before.
+  if (absl::IsUnavailable(record.status())) return record.status();
+  one.is_change = record.ok();
+  if (record.ok()) {
+    one.Settle(RecordedVerdict{.time = now, .record = *std::move(record)});
+  } else {
+    CUPEL_RETURN_IF_ERROR(db.Execute("ROLLBACK TO verdict").status());
+    one.Settle(record.status());
+  }
+  return db.Execute("RELEASE verdict").status();
 }
 
 absl::Status SqlStore::RecordSeen(const AgentId& id, absl::Time time) {
+  const Change change{.changed = false, .id = id};
   return Write(
-      Durability::kNormal, {.id = id}, [&](Connection& db) -> absl::Status {
+      Durability::kNormal, change, [&](Connection& db) -> absl::Status {
         CUPEL_ASSIGN_OR_RETURN(
             const uint64_t rows,
             db.Execute("UPDATE agents SET last_seen ="

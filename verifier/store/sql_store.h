@@ -150,6 +150,11 @@ class SqlStore : public Store {
   // where the state changes, or `findings` are others than the record's; the
   // store makes the valid_until of PENDING.
   absl::StatusOr<AgentRecord> RecordVerdict(const VerdictWrite& write) override;
+  // Those that only renew what was are in one transaction, the others in
+  // another. Where the store can't take one of either, it takes none of that
+  // transaction: kUnavailable for each.
+  std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
+      std::span<const VerdictWrite> writes) override;
   // Never moves the time back.
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override;
   absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) override;
@@ -221,6 +226,16 @@ class SqlStore : public Store {
                           absl::string_view text,
                           const std::vector<appraisal::Finding>& findings = {},
                           bool of_findings = false);
+
+  std::vector<absl::StatusOr<RecordedVerdict>> WriteVerdicts(
+      std::span<const VerdictWrite> writes);
+  struct GroupedVerdict;
+  absl::Status RenewVerdict(Connection& db, absl::Time now,
+                            GroupedVerdict& one);
+  absl::Status ChangeVerdict(Connection& db, absl::Time now,
+                             GroupedVerdict& one);
+  absl::StatusOr<AgentRecord> ChangeIn(Connection& db, absl::Time now,
+                                       const VerdictWrite& write);
 
   absl::Status CopyInto(const std::string& path);
 

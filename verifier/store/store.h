@@ -174,6 +174,19 @@ struct VerdictWrite {
   bool is_event = false;
 };
 
+// What came of a VerdictWrite.
+struct RecordedVerdict {
+  absl::Time time;  // by the store's clock
+  // What the agent's record has become; nullopt where the verdict only renewed
+  // what it said: then ApplyRenewal makes it.
+  std::optional<AgentRecord> record;
+};
+
+// What a verdict that only renewed what `record` said has made of it. `record`
+// is the one that `write` was made from, and keeps the memory that it has.
+void ApplyRenewal(const VerdictWrite& write, absl::Time time,
+                  AgentRecord& record);
+
 struct AgentEvent {
   uint64_t sequence = 0;  // ascending in the store
   absl::Time time;
@@ -336,6 +349,12 @@ class Store {
   // FAILED or STOPPED agent's state is not changed by any verdict: kAborted.
   virtual absl::StatusOr<AgentRecord> RecordVerdict(
       const VerdictWrite& write) = 0;
+  // The same for several agents, in as few transactions as it takes, and for
+  // each agent in the order of its writes. A result for each write, in their
+  // order: an error that one of them has by itself concerns no other. Each that
+  // is not an error is stored.
+  virtual std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
+      std::span<const VerdictWrite> writes) = 0;
   virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
   // TRUSTED and PENDING with a valid_until at or before `now` become PENDING
   // without one, each with an event; nothing else of them changes. How many
@@ -352,7 +371,8 @@ class Store {
   // Forgets those from before `before`.
   virtual absl::Status ExpireEvents(absl::Time before) = 0;
   // Calls `changed` from any thread after each committed change, with the agent
-  // that changed (nullopt: several). It must not call the store.
+  // that changed (nullopt: several). A verdict that only renews what was, and a
+  // last-seen, are none. It must not call the store.
   virtual void OnChange(
       std::function<void(std::optional<AgentId>)> changed) = 0;
 

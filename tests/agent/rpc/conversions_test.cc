@@ -55,6 +55,25 @@ TEST_CASE("FromProto: a selection that is none") {
              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST_CASE("JoinedFromProto: a verdict brings its challenge along") {
+  v1::VerifierMessage message;
+  message.mutable_verdict()->set_state("TRUSTED");
+  CHECK_FALSE(JoinedFromProto(message).value().has_value());
+  v1::Challenge& next = *message.mutable_verdict()->mutable_next();
+  next = ValidChallenge().challenge();
+  const auto joined = JoinedFromProto(message);
+  REQUIRE(joined.ok());
+  REQUIRE(joined->has_value());
+  CHECK(std::get<ChallengeMessage>(**joined).now);
+  CHECK(std::holds_alternative<VerdictMessage>(FromProto(message).value()));
+  // What is alone brings nothing.
+  CHECK_FALSE(JoinedFromProto(ValidChallenge()).value().has_value());
+
+  next.mutable_selection(0)->add_pcrs(24);
+  CHECK_THAT(StatusOf(JoinedFromProto(message)),
+             StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_CASE("FromProto: no message") {
   CHECK_THAT(StatusOf(FromProto({})),
              StatusIs(absl::StatusCode::kInvalidArgument, "no kind"));

@@ -1,5 +1,7 @@
 // quote.*
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "catch2/catch.hpp"
@@ -300,6 +302,79 @@ TEST_CASE(
   CHECK(FindingIds(appraisal) == Ids{"quote.pcr_digest"});
   CHECK(appraisal.findings[0].pcr == 11U);
   CHECK(appraisal.verdict == Verdict::kFail);
+}
+
+// A quote that was verified before it is appraised.
+struct VerifiedBefore {
+  explicit VerifiedBefore(const FakeMachine& machine)
+      : valid(machine.Attest()), quote(Verify(*valid.selection, valid.pcrs)) {
+    challenge.ak = &*valid.ak;
+    challenge.qualifying_data = valid.nonce;
+    challenge.selection = valid.selection;
+    challenge.ek_name = valid.ek_name;
+  }
+
+  tpm::VerifiedQuote Verify(const tpm::PcrSelection& selection,
+                            const tpm::PcrValues& values) const {
+    tpm::QuoteExpectation expectation;
+    expectation.qualifying_data = valid.nonce;
+    expectation.selection = &selection;
+    expectation.values = values.empty() ? nullptr : &values;
+    expectation.ek_name = valid.ek_name;
+    auto outcome = tpm::VerifyQuote(*valid.ak, valid.quote->attest,
+                                    valid.quote->signature, expectation);
+    REQUIRE(outcome.ok());
+    return std::get<tpm::VerifiedQuote>(*std::move(outcome));
+  }
+
+  absl::StatusOr<Appraisal> Appraise() const {
+    Evidence evidence;
+    evidence.list.bytes = valid.list;
+    // Neither signature nor values: nobody looks at them.
+    evidence.quote = {.attest = {}, .signature = {}, .verified = &quote};
+    return appraisal::Appraise(evidence, challenge, valid.reference);
+  }
+
+  ValidEvidence valid;
+  tpm::VerifiedQuote quote;
+  Challenge challenge;
+};
+
+TEST_CASE("A quote that was verified before is what it is worth otherwise") {
+  FakeMachine machine;
+  const VerifiedBefore before(machine);
+  const auto passed = before.Appraise();
+  REQUIRE(passed.ok());
+  CHECK(FindingIds(*passed).empty());
+  CHECK(passed->verdict == Verdict::kPass);
+  CHECK(passed->proof == Proof::kQuote);
+  CHECK(passed->progress.key == before.valid.Appraise().progress.key);
+
+  machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  const auto failed = VerifiedBefore(machine).Appraise();
+  REQUIRE(failed.ok());
+  CHECK(FindingIds(*failed) == Ids{"ima.not_in_policy"});
+  CHECK(failed->findings[0].authenticated);
+}
+
+TEST_CASE("A quote that was verified by another challenge is an error") {
+  const FakeMachine machine;
+  VerifiedBefore before(machine);
+  SECTION("nonce") { before.challenge.qualifying_data.back() ^= 1; }
+  SECTION("selection") {
+    before.challenge.selection = *tpm::PcrSelection::Create({{kSha256, 0x3ff}});
+  }
+  SECTION("no selection") { before.challenge.selection.reset(); }
+  SECTION("EK") { before.challenge.ek_name.back() ^= 1; }
+  const FakeTpm other({.key_index = 5});
+  const auto other_ak = tpm::AttestationKey::FromPublicArea(other.ak());
+  REQUIRE(other_ak.ok());
+  SECTION("AK") { before.challenge.ak = &*other_ak; }
+  SECTION("without the values") {
+    before.quote = before.Verify(*before.valid.selection, {});
+  }
+  CHECK(before.Appraise().status().code() ==
+        absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -28,6 +28,16 @@ TEST_CASE("Calls come in the order of their times") {
   CHECK(order == std::vector<int>{1, 2});
 }
 
+TEST_CASE("A call that comes later than others is made all the same") {
+  std::promise<void> last;
+  Scheduler scheduler;
+  const Scheduler::Id first = scheduler.After(absl::Milliseconds(5), [] {});
+  scheduler.After(absl::Milliseconds(30), [&] { last.set_value(); });
+  // What the thread waits for is gone before its time.
+  scheduler.Cancel(first);
+  last.get_future().wait();
+}
+
 TEST_CASE("A cancelled call is not made, and its id means nothing later") {
   bool called = false;
   std::promise<void> last;

@@ -2,6 +2,7 @@
 #ifndef CUPEL_TESTS_VERIFIER_SESSION_RIG_STORE_H_
 #define CUPEL_TESTS_VERIFIER_SESSION_RIG_STORE_H_
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,14 @@ class RigStore final : public testing::MemoryStore {
     auto record = MemoryStore::RecordVerdict(write);
     if (record.ok()) writes.push_back(write);
     return record;
+  }
+  std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
+      std::span<const VerdictWrite> some) override {
+    auto results = MemoryStore::RecordVerdicts(some);
+    for (size_t i = 0; i < some.size(); ++i) {
+      if (results[i].ok()) writes.push_back(some[i]);
+    }
+    return results;
   }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     ++seen;

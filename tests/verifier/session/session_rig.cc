@@ -162,6 +162,15 @@ void Stream::SendList() {
 void Stream::RunJobs() {
   for (AppraisalJob& job : std::exchange(output.jobs, {})) {
     session->OnAppraised(job.Run(), verifier.now);
+    RecordWrites();
+  }
+}
+
+void Stream::RecordWrites() {
+  const std::vector<VerdictWrite> writes = std::exchange(output.writes, {});
+  for (absl::StatusOr<RecordedVerdict>& state :
+       verifier.store.RecordVerdicts(writes)) {
+    session->OnRecorded(std::move(state), verifier.now);
   }
 }
 
@@ -178,6 +187,7 @@ void Stream::Wait(absl::Duration duration) {
     verifier.now = std::max(verifier.now, output.timer);
     output.timer = absl::InfiniteFuture();
     session->OnTimer(verifier.now);
+    RecordWrites();
   }
   verifier.now = end;
   machine.tpm.clock_info.clock +=

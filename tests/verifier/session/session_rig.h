@@ -46,6 +46,10 @@ class RecordedOutput : public SessionOutput {
   void PostAppraisal(AppraisalJob job) override {
     jobs.push_back(std::move(job));
   }
+  void PostVerdict(VerdictWrite write, bool is_urgent) override {
+    writes.push_back(std::move(write));
+    urgent_count += is_urgent ? 1 : 0;
+  }
   void SetTimer(absl::Time at) override { timer = at; }
 
   std::vector<ChallengeMessage> challenges;
@@ -54,6 +58,8 @@ class RecordedOutput : public SessionOutput {
   std::vector<RefusalMessage> refusals;
   std::vector<AgentState> states;
   std::vector<AppraisalJob> jobs;
+  std::vector<VerdictWrite> writes;
+  int urgent_count = 0;
   absl::Time timer = absl::InfiniteFuture();
 };
 
@@ -113,6 +119,8 @@ class Stream {
   void SendList();
   // Runs what was posted and brings it back.
   void RunJobs();
+  // The same of verdicts alone.
+  void RecordWrites();
   // From an armed challenge to the verdict, and on to the next challenge.
   void Round();
   // Lets time pass, timers included.

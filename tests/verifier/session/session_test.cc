@@ -69,10 +69,13 @@ TEST_CASE("An agent goes from Hello to TRUSTED, and on") {
   CHECK(stream.record().boot_composite ==
         stream.record().pinned_boot_composite);
 
-  // The next challenge waits for the least interval, and has a new nonce.
-  CHECK(stream.output.challenges.size() == 1);
-  stream.Wait(absl::Milliseconds(100));
+  // The next challenge is there at once, and has a new nonce.
   REQUIRE(stream.output.challenges.size() == 2);
+  CHECK(stream.output.challenges[1].least_interval == absl::Milliseconds(100));
+  CHECK(stream.session->takes_quotes_from() ==
+        verifier.now + absl::Milliseconds(100));
+  stream.Wait(absl::Milliseconds(100));
+  CHECK(stream.session->takes_quotes_from() == verifier.now);
   CHECK(stream.output.challenges[1].nonce != first.nonce);
   CHECK_FALSE(stream.output.challenges[1].now);
 
@@ -148,6 +151,92 @@ TEST_CASE("What the policy lacks makes an agent FAILED, and it stays so") {
   t.stream->Round();
   CHECK(t.stream->state() == AgentState::kFailed);
   CHECK(t.stream->record().findings.size() == 2);
+}
+
+TEST_CASE("What waits for a quote at once waits for the least interval") {
+  Trusted t;
+  t.stream->SendQuote();
+  t.stream->session->OnAttestNow(t.verifier.now);
+  t.stream->SendList();
+  t.stream->RunJobs();
+  CHECK(t.stream->output.verdicts.size() == 2);
+  CHECK(t.stream->output.challenges.size() == 2);
+  t.stream->Wait(t.verifier.options.least_interval);
+  REQUIRE(t.stream->output.challenges.size() == 3);
+  CHECK(t.stream->output.challenges[2].now);
+}
+
+TEST_CASE("A verdict that changes nothing waits to be written with others") {
+  Trusted t;
+  CHECK(t.stream->output.urgent_count == 1);  // PENDING became TRUSTED
+  t.stream->Round();
+  CHECK(t.stream->output.urgent_count == 1);
+  t.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  t.stream->Round();
+  CHECK(t.stream->output.urgent_count == 2);
+  // Another finding of a machine that has failed is news as well.
+  t.machine.list.AddFile("/tmp/worse", FileDigestOf("worse"));
+  t.stream->Round();
+  CHECK(t.stream->output.urgent_count == 3);
+}
+
+TEST_CASE("A verdict is told once it is recorded, and not before") {
+  Trusted t;
+  t.stream->SendQuote();
+  t.stream->SendList();
+  AppraisalJob job = t.stream->output.jobs.at(0);
+  t.stream->session->OnAppraised(job.Run(), t.verifier.now);
+  REQUIRE(t.stream->output.writes.size() == 1);
+  CHECK(t.stream->output.verdicts.size() == 1);
+  CHECK_FALSE(t.stream->session->is_quick());
+  // The timer changes nothing while the store is at work.
+  t.stream->session->OnTimer(t.verifier.now + absl::Minutes(10));
+  CHECK(t.stream->output.writes.size() == 1);
+  t.stream->RecordWrites();
+  CHECK(t.stream->output.verdicts.size() == 2);
+  CHECK(t.stream->session->is_quick());
+  // A result that nobody waits for is none.
+  t.stream->session->OnRecorded(RecordedVerdict{}, t.verifier.now);
+  CHECK(t.stream->output.verdicts.size() == 2);
+}
+
+TEST_CASE("A record that was read since a verdict's writing is the newer one") {
+  Trusted t;
+  t.stream->SendQuote();
+  t.stream->SendList();
+  AppraisalJob job = t.stream->output.jobs.at(0);
+  t.stream->session->OnAppraised(job.Run(), t.verifier.now);
+  auto recorded = t.verifier.store.RecordVerdicts(t.stream->output.writes);
+  // Before the session hears of it, an operator changes the settings.
+  t.verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+    settings.labels["rack"] = "7";
+  });
+  t.stream->session->OnSettingsChanged(t.verifier.now);
+  t.stream->output.writes.clear();
+  t.stream->session->OnRecorded(std::move(recorded.at(0)), t.verifier.now);
+  CHECK(t.stream->output.verdicts.back().state == AgentState::kPending);
+}
+
+TEST_CASE("A message is quick where nothing has to be asked for first") {
+  FakeMachine machine;
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId());
+  Stream stream(verifier, machine);
+  CHECK_FALSE(stream.session->is_quick());  // nobody knows it yet
+  stream.SayHello();
+  CHECK_FALSE(stream.session->is_quick());  // the first quote claims the agent
+  stream.SendQuote();
+  CHECK(stream.session->is_quick());
+  stream.SendList();
+  CHECK_FALSE(stream.session->is_quick());
+  stream.RunJobs();
+  CHECK(stream.session->is_quick());
+  // Another policy is loaded with the next quote.
+  verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+    settings.labels["rack"] = "7";
+  });
+  stream.session->OnSettingsChanged(verifier.now);
+  CHECK_FALSE(stream.session->is_quick());
 }
 
 TEST_CASE("The list arrives in pieces") {

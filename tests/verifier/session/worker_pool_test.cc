@@ -102,6 +102,90 @@ TEST_CASE("A15, A40: a key with many jobs lets others have their turn") {
   CHECK(order[1] == "one");
 }
 
+TEST_CASE("A job runs on the caller's thread only where its key is at rest") {
+  WorkerPool pool(1);
+  const auto own = std::this_thread::get_id();
+  std::thread::id ran_by;
+  pool.RunOrPost("a", [&] { ran_by = std::this_thread::get_id(); });
+  CHECK(ran_by == own);
+
+  // What comes meanwhile waits, and goes to the pool.
+  std::vector<int> order;
+  Latch done(2);
+  pool.RunOrPost("a", [&] {
+    pool.RunOrPost("a", [&] {
+      order.push_back(2);
+      ran_by = std::this_thread::get_id();
+      done.CountDown();
+    });
+    pool.Post("a", [&] {
+      order.push_back(3);
+      done.CountDown();
+    });
+    order.push_back(1);
+  });
+  REQUIRE(done.Wait());
+  CHECK(order == std::vector<int>{1, 2, 3});
+  CHECK(ran_by != own);
+}
+
+TEST_CASE("A17: a job that throws on the caller's thread harms nobody") {
+  WorkerPool pool(1);
+  Latch done(1);
+  pool.RunOrPost("a", [] { throw std::runtime_error("broken"); });
+  CHECK(pool.failed_count() == 1);
+  pool.Post("a", [&] { done.CountDown(); });
+  CHECK(done.Wait());
+}
+
+TEST_CASE("Jobs of a key run one at a time, whoever runs them") {
+  constexpr int kThreads = 4;
+  constexpr int kJobs = 300;
+  std::atomic<int> running = 0;
+  std::atomic<bool> overlapped = false;
+  Latch done(kThreads * kJobs);
+  WorkerPool pool(2);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      for (int job = 0; job < kJobs; ++job) {
+        const auto run = [&] {
+          if (++running != 1) overlapped = true;
+          --running;
+          done.CountDown();
+        };
+        if ((job + i) % 2 == 0) {
+          pool.Post("a", run);
+        } else {
+          pool.RunOrPost("a", run);
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(done.Wait());
+  CHECK_FALSE(overlapped);
+}
+
+TEST_CASE("A pool waits for what runs on another thread") {
+  Latch started(1);
+  std::atomic<bool> ended = false;
+  std::thread caller;
+  {
+    WorkerPool pool(1);
+    caller = std::thread([&] {
+      pool.RunOrPost("a", [&] {
+        started.CountDown();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        ended = true;
+      });
+    });
+    REQUIRE(started.Wait());
+  }
+  CHECK(ended);
+  caller.join();
+}
+
 TEST_CASE("A17: a job that throws harms no other") {
   WorkerPool pool(1);
   Latch done(1);

@@ -35,7 +35,10 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::TemporaryFolder;
 using enum absl::StatusCode;
 
-AgentId Id() { return *AgentId::Parse("d432fbb3-d2f1-4a97-9ef7-75bd81c00000"); }
+AgentId Id(int number = 0) {
+  return *AgentId::Parse(
+      absl::StrCat("d432fbb3-d2f1-4a97-9ef7-75bd81c0000", number));
+}
 
 std::unique_ptr<SqlStore> OpenStore(const std::string& path) {
   auto store = SqlStore::Open(path);
@@ -50,16 +53,20 @@ std::unique_ptr<Connection> Connect(const std::string& path) {
   return *std::move(connection);
 }
 
-AgentRecord AddOne(Store& store) {
+AgentRecord AddOne(Store& store, int number = 0) {
+  const std::string name = absl::StrCat(number);
   const Enrollment enrollment = {
-      {1},   crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes("ek")).Hex(),
-      {2},   {3},
-      {4},   absl::Now(),
+      {1},
+      crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(name)).Hex(),
+      ToVector(AsBytes(name)),
+      {3},
+      {4},
+      absl::Now(),
       "peer"};
-  REQUIRE_THAT(StatusOf(store.Enroll(Id(), enrollment, AsBytes("nonce"),
+  REQUIRE_THAT(StatusOf(store.Enroll(Id(number), enrollment, AsBytes(name),
                                      absl::Now(), "", 10)),
                IsOk());
-  const auto agent = store.AddAgent("acme", Id(), {}, "", "ann");
+  const auto agent = store.AddAgent("acme", Id(number), {}, "", "ann");
   REQUIRE_THAT(StatusOf(agent), IsOk());
   return *agent;
 }
@@ -436,6 +443,47 @@ TEST_CASE("a store that another process holds is unavailable, unchanged",
   CHECK(store.GetAgent("acme", Id())->attestation_count == 0);
   REQUIRE_THAT(other->Commit(), IsOk());
   CHECK_THAT(StatusOf(store.RecordVerdict(VerdictFor(agent, 1))), IsOk());
+  // Of verdicts that are written together each one hears of it.
+  REQUIRE_THAT(other->Begin(Durability::kFull), IsOk());
+  const std::vector<VerdictWrite> writes = {VerdictFor(agent, 1),
+                                            VerdictFor(agent, 2)};
+  for (const auto& result : store.RecordVerdicts(writes)) {
+    CHECK_THAT(StatusOf(result), StatusIs(kUnavailable));
+  }
+  CHECK(store.GetAgent("acme", Id())->attestation_count == 1);
+}
+
+TEST_CASE("A18: a verdict that the database refuses fails alone",
+          "[store][sqlite]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "store.db";
+  const auto store = OpenStore(path);
+  std::vector<VerdictWrite> writes;
+  for (int number = 0; number < 4; ++number) {
+    writes.push_back(VerdictFor(AddOne(*store, number), 1));
+  }
+  // Two changes, which begin what the renewals go on with.
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    REQUIRE_THAT(StatusOf(store->RecordVerdict(writes[i])), IsOk());
+    writes[i].progress.entry_count = 2;
+  }
+  for (const int refused : {0, 2}) {
+    Execute(path, absl::StrCat("CREATE TRIGGER refuse", refused,
+                               " BEFORE UPDATE ON agents WHEN NEW.agent_id = '",
+                               Id(refused).ToString(),
+                               "' BEGIN SELECT RAISE(ABORT, 'refused'); END"));
+  }
+  const auto results = store->RecordVerdicts(writes);
+  REQUIRE(results.size() == 4);
+  CHECK_THAT(StatusOf(results[0]), StatusIs(kAlreadyExists, "refused"));
+  CHECK_THAT(StatusOf(results[1]), IsOk());
+  CHECK_THAT(StatusOf(results[2]), StatusIs(kAlreadyExists, "refused"));
+  CHECK_THAT(StatusOf(results[3]), IsOk());
+  const auto stored = OpenStore(path);
+  CHECK(stored->FindAgent(Id(0))->progress.entry_count == 1);
+  CHECK(stored->FindAgent(Id(1))->progress.entry_count == 2);
+  CHECK(stored->FindAgent(Id(2))->state == AgentState::kPending);
+  CHECK(stored->FindAgent(Id(3))->state == AgentState::kTrusted);
 }
 
 // Writes verdicts until it is killed, and says after each that it was
