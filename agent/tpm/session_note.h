@@ -23,7 +23,7 @@ struct NotedSession {
   uint32_t reset_count = 0;
   uint32_t restart_count = 0;
   // The sessions that were there before; of one about to be opened alone.
-  std::vector<uint32_t> beside;
+  std::vector<uint32_t> beside = {};
 
   friend bool operator==(const NotedSession&, const NotedSession&) = default;
 };
