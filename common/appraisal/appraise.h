@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/appraisal/finding.h"
 #include "common/crypto/digest.h"
 #include "common/ima/list_parser.h"
@@ -138,6 +139,9 @@ struct Progress {
   // repeat it.
   uint64_t pending_size = 0;
   std::optional<crypto::Digest> pending_digest;  // SHA-256
+  // Since when it has followed this prefix; the caller's to keep, as an
+  // appraisal knows no time.
+  std::optional<absl::Time> pending_since;
   // Of the entries of the prefix, nothing pending; whoever judged them.
   EntryCounts counts;
   // The PCRs that the machine's list has ever extended, whatever the boot. As

@@ -541,6 +541,7 @@ void ListCheck::ReportUnexplained() {
 void ListCheck::RememberPending() {
   result_.progress.pending_size = 0;
   result_.progress.pending_digest.reset();
+  result_.progress.pending_since.reset();
   if (counts_.pending == 0) return;
   const uint64_t start =
       in_.evidence.list.first_entry == 0 ? 0 : in_.progress.byte_offset;

@@ -11,8 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/util/bytes.h"
-#include "common/util/steady_clock.h"
 #include "common/util/status_macros.h"
+#include "common/util/steady_clock.h"
 #include "verifier/rpc/attestation_log.h"
 #include "verifier/rpc/attestation_messages.h"
 #include "verifier/rpc/peer.h"
@@ -121,6 +121,7 @@ class AttestationStream final
   // grpc::ServerBidiReactor.
   void OnReadDone(bool ok) override {
     if (!ok) return Close();
+    arrived_ = SteadyNow();  // nothing else reads or writes it until StartRead
     Job job = ToJob([](AttestationStream& self) { self.TakeAndRead(); });
     WorkerPool& pool = service_.surroundings_.pool;
     if (is_quick_ && IsSmall(message_)) {
@@ -189,9 +190,11 @@ class AttestationStream final
       small_job_ = std::move(job);
       return;
     }
-    // A key of its own: messages are taken meanwhile.
-    service_.surroundings_.pool.Post(
-        absl::StrCat("appraisal of ", key_),
+    // A pool of its own: messages are taken meanwhile, whatever there is to be
+    // judged. An agent has one thread of it at most, however many streams it
+    // opens and leaves [A15].
+    service_.surroundings_.appraisal_pool.Post(
+        agent_.has_value() ? agent_->ToString() : key_,
         [self = shared_from_this(), begun,
          job = std::make_shared<const AppraisalJob>(std::move(job))] {
           auto outcome = std::make_shared<AppraisalOutcome>(job->Run());
@@ -358,7 +361,9 @@ class AttestationStream final
       case v1::AgentMessage::kChunk: {
         auto chunk = FromProto(message_.chunk());
         status = chunk.status();
-        if (chunk.ok()) session_->OnChunk(*std::move(chunk), now);
+        if (!chunk.ok()) break;
+        chunk->arrived = arrived_;
+        session_->OnChunk(*std::move(chunk), now);
         break;
       }
       case v1::AgentMessage::MESSAGE_NOT_SET:
@@ -380,6 +385,7 @@ class AttestationStream final
 
   absl::Status TakeQuote(const v1::Quote& message, absl::Time now) {
     CUPEL_ASSIGN_OR_RETURN(QuoteMessage quote, FromProto(message));
+    quote.arrived = arrived_;
     if (!message.has_list()) {
       session_->OnQuote(std::move(quote), now);
       return absl::OkStatus();
@@ -389,6 +395,7 @@ class AttestationStream final
       return absl::FailedPreconditionError("a list with a first quote");
     }
     CUPEL_ASSIGN_OR_RETURN(ChunkMessage chunk, FromProto(message.list()));
+    chunk.arrived = arrived_;
     session_->OnQuote(std::move(quote), now);
     session_->OnChunk(std::move(chunk), now);
     return absl::OkStatus();
@@ -456,6 +463,7 @@ class AttestationStream final
 
   std::unique_ptr<SessionTable::Ticket> ticket_;
   std::unique_ptr<Session> session_;
+  absl::Time arrived_;  // when message_ came
   v1::AgentMessage message_;
   std::optional<AgentId> agent_;
   bool joins_ = false;                           // as Hello says

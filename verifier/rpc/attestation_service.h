@@ -42,7 +42,8 @@ class AttestationService final : public v1::Attestation::CallbackService {
     Store& store;
     PolicyCache& policies;
     SessionTable& table;
-    WorkerPool& pool;
+    WorkerPool& pool;            // of messages and timers
+    WorkerPool& appraisal_pool;  // of lists that take their time
     Scheduler& scheduler;
     Metrics& metrics;
     Logger& log;

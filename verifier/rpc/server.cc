@@ -250,7 +250,8 @@ struct Server::Parts {
   Scheduler scheduler;
   AgentCounts agent_counts{store};
 
-  std::unique_ptr<WorkerPool> pool;        // of agents
+  std::unique_ptr<WorkerPool> pool;  // of agents' messages
+  std::unique_ptr<WorkerPool> appraisal_pool;
   std::unique_ptr<WorkerPool> fleet_pool;  // of operators, and housekeeping
   std::unique_ptr<FleetCommands> commands;
   std::unique_ptr<AttestationService> attestation;
@@ -323,10 +324,12 @@ absl::Status Server::Parts::MakeEnroller() {
 
 void Server::Parts::MakeServices() {
   pool = std::make_unique<WorkerPool>(config.worker_threads);
+  appraisal_pool = std::make_unique<WorkerPool>(config.worker_threads);
   fleet_pool = std::make_unique<WorkerPool>(kFleetThreads);
   attestation = std::make_unique<AttestationService>(
-      AttestationService::Surroundings{store, policies, table, *pool, scheduler,
-                                       metrics, log, refusals, *certificate},
+      AttestationService::Surroundings{store, policies, table, *pool,
+                                       *appraisal_pool, scheduler, metrics, log,
+                                       refusals, *certificate},
       ToSessionOptions(config), config.max_streams);
   enrollment = std::make_unique<EnrollmentService>(*enroller, *pool, metrics,
                                                    log, refusals, *certificate);
@@ -355,12 +358,13 @@ void Server::Parts::MakeServices() {
     shared->parts->fleet->OnStoreChange();
   });
   metrics.SetGauges([this] {
-    return Metrics::Gauges{.agents = agent_counts.Get(),
-                           .streams = attestation->stream_count(),
-                           .agent_queue = pool->queued(),
-                           .operator_queue = fleet_pool->queued(),
-                           .certificate_end = certificate->current()->not_after,
-                           .certificate_stale = certificate->is_stale()};
+    return Metrics::Gauges{
+        .agents = agent_counts.Get(),
+        .streams = attestation->stream_count(),
+        .agent_queue = pool->queued() + appraisal_pool->queued(),
+        .operator_queue = fleet_pool->queued(),
+        .certificate_end = certificate->current()->not_after,
+        .certificate_stale = certificate->is_stale()};
   });
 }
 
@@ -448,6 +452,7 @@ void Server::Stop() {
   parts.scheduler.Stop();
   parts.attest_server.reset();
   parts.fleet_server.reset();
+  parts.appraisal_pool->Stop();
   parts.pool->Stop();
   parts.fleet_pool->Stop();
 }

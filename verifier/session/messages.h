@@ -42,6 +42,9 @@ struct QuoteMessage {
   std::vector<uint8_t> signature;
   tpm::PcrValues pcrs;
   std::vector<uint8_t> nonce;
+  // When it came, if it had to wait until it is looked at: what keeps it
+  // waiting is the verifier's condition and not the agent's.
+  std::optional<absl::Time> arrived = std::nullopt;
 
   // Of what it carries, in bytes.
   size_t size() const {
@@ -55,6 +58,7 @@ struct QuoteMessage {
 struct ChunkMessage {
   std::vector<uint8_t> data;
   bool last = false;
+  std::optional<absl::Time> arrived = std::nullopt;  // as a quote's
 };
 
 // --- To the agent.

@@ -370,41 +370,53 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
                                kMaxQuoteSize),
                   options_.retry_after);
   }
-  const absl::StatusOr<Challenge> challenge = TakeChallenge(quote.nonce, now);
+  const absl::Time arrived = std::min(quote.arrived.value_or(now), now);
+  const absl::StatusOr<Challenge> challenge =
+      TakeChallenge(quote.nonce, arrived);
   if (!challenge.ok()) {
     return Refuse(challenge.status().message(), options_.retry_soon);
   }
-  if (!proven_ && !LoadNamed(*challenge, now)) return;
+  if (!proven_) {
+    // Before anything is looked up for it.
+    if (!AnsweredCertificate(quote, *challenge, *named_).has_value()) {
+      return RefuseUnproven("the quote answers another challenge");
+    }
+    if (!LoadNamed(*challenge, arrived)) return;
+  }
   std::vector<uint8_t> qualifying_data;
   auto verified = Verify(quote, *challenge, qualifying_data);
   if (!verified.ok()) {
     return proven_ ? Refuse(verified.status().message(), options_.retry_after)
                    : RefuseUnproven(verified.status().message());
   }
-  last_quote_ = now;
+  last_quote_ = arrived;
   if (!proven_ && !Prove(now)) return;
   BeginList(*std::move(verified), std::move(qualifying_data), *challenge, now);
   Reschedule();
 }
 
+// Certificates change under a connection, so there are several right answers.
+std::optional<std::vector<uint8_t>> Session::AnsweredCertificate(
+    const QuoteMessage& quote, const Challenge& challenge,
+    const AgentId& agent) const {
+  const auto attest = tpm::ParseAttest(quote.attest);
+  if (!attest.ok()) return std::nullopt;
+  for (const std::vector<uint8_t>& certificate : certificates_) {
+    const auto data = QualifyingData(challenge.nonce, agent, certificate);
+    if (data.ok() && *data == attest->extra_data) return certificate;
+  }
+  return std::nullopt;
+}
+
 absl::StatusOr<tpm::VerifiedQuote> Session::Verify(
     const QuoteMessage& quote, const Challenge& challenge,
     std::vector<uint8_t>& qualifying_data) const {
-  // Certificates change under a connection, so there are several right answers;
-  // one that is none of them is compared with the one that was sent.
+  // One that answers none of them is compared with the one that was sent.
   CUPEL_ASSIGN_OR_RETURN(
       qualifying_data,
-      QualifyingData(challenge.nonce, record_->id, certificates_.front()));
-  const auto attest = tpm::ParseAttest(quote.attest);
-  for (const std::vector<uint8_t>& certificate : certificates_) {
-    CUPEL_ASSIGN_OR_RETURN(
-        std::vector<uint8_t> candidate,
-        QualifyingData(challenge.nonce, record_->id, certificate));
-    if (attest.ok() && attest->extra_data == candidate) {
-      qualifying_data = std::move(candidate);
-      break;
-    }
-  }
+      QualifyingData(challenge.nonce, record_->id,
+                     AnsweredCertificate(quote, challenge, record_->id)
+                         .value_or(certificates_.front())));
   tpm::QuoteExpectation expectation;
   expectation.qualifying_data = qualifying_data;
   expectation.selection = &challenge.selection;
@@ -613,8 +625,9 @@ void Session::BeginList(tpm::VerifiedQuote verified,
   job_.clock_ahead = IsClockAhead(job_.clock_info, challenge, now);
   // This quote was made after its challenge.
   job_.tail_overdue =
-      tail_since_.has_value() &&
-      challenge.armed_at - *tail_since_ > interval() + options_.grace;
+      record_->progress.pending_since.has_value() &&
+      challenge.store_armed_at - *record_->progress.pending_since >
+          interval() + options_.grace;
   job_.gap_fails = record_->settings.on_gap == "failure";
   job_.accepted = record_->accepted;
   evidence_policy_epoch_ = record_->policy_epoch;
@@ -646,7 +659,8 @@ void Session::OnChunk(ChunkMessage chunk, absl::Time now) {
   if (chunk.data.empty() && !chunk.last) {
     return Refuse("an empty piece of a list", options_.retry_after);
   }
-  if (now > list_deadline_ || now > chunk_deadline_) {
+  const absl::Time arrived = std::min(chunk.arrived.value_or(now), now);
+  if (arrived > list_deadline_ || arrived > chunk_deadline_) {
     return Refuse("the list took too long", options_.retry_after);
   }
   if (chunk.data.size() > options_.max_list_size - list_size_) {
@@ -680,16 +694,18 @@ void Session::OnChunk(ChunkMessage chunk, absl::Time now) {
 
 // --- The verdict.
 
-// The kernel lists an entry a moment before it extends it, and no longer.
-void Session::WatchTail(const Appraisal& appraisal) {
-  if (appraisal.verdict != Verdict::kPass) return;
-  if (appraisal.counts.pending == 0) {
-    tail_since_.reset();
-  } else if (!tail_since_.has_value() ||
-             tail_start_ != appraisal.progress.entry_count) {
-    tail_since_ = last_quote_;
-    tail_start_ = appraisal.progress.entry_count;
+// Since when what stands behind the prefix stands there: the kernel lists an
+// entry a moment before it extends it, and no longer. By the store's clock, as
+// it outlives streams.
+std::optional<absl::Time> Session::PendingSince(const Appraisal& appraisal,
+                                                absl::Time now) const {
+  if (appraisal.counts.pending == 0) return std::nullopt;
+  const appraisal::Progress& before = record_->progress;
+  if (before.pending_since.has_value() &&
+      before.entry_count == appraisal.progress.entry_count) {
+    return before.pending_since;
   }
+  return store_.Now() - (now - last_quote_);
 }
 
 void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
@@ -704,7 +720,6 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
   }
   const Appraisal& appraisal = *outcome.appraisal;
   pending_count_ = appraisal.counts.pending;
-  WatchTail(appraisal);
   for (const Finding& finding : FailuresFirst(appraisal.findings)) {
     if (finding.severity == Severity::kNotice ||
         verdict_findings_.size() >= kMaxToldFindings) {
@@ -724,7 +739,7 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
     FinishRound(pending_count_, now);
     return Reschedule();
   }
-  write_ = WriteFor(appraisal);
+  write_ = WriteFor(appraisal, now);
   write_until_ = now + options_.write_timeout;
   Record();
   Reschedule();
@@ -740,11 +755,15 @@ VerdictWrite Session::UnchangedWrite(absl::string_view reason) const {
           .progress = record_->progress};
 }
 
-VerdictWrite Session::WriteFor(const Appraisal& appraisal) const {
+VerdictWrite Session::WriteFor(const Appraisal& appraisal,
+                               absl::Time now) const {
   VerdictWrite write = UnchangedWrite(ReasonOf(appraisal));
   write.policy_epoch = evidence_policy_epoch_;
   write.counts = appraisal.counts;
   write.progress = appraisal.progress;
+  if (appraisal.verdict == Verdict::kPass) {
+    write.progress.pending_since = PendingSince(appraisal, now);
+  }
   write.boot_composite = boot_composite_;
   write.decided = true;
   write.clock_info = evidence_clock_;
@@ -754,7 +773,9 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal) const {
     // what it failed for.
     if (!has_failed) {
       write.state = AgentState::kTrusted;
-      write.valid_until = store_.Now() + interval() + options_.grace;
+      // From the quote on: what its list and its appraisal took shows nothing.
+      write.valid_until =
+          store_.Now() - (now - last_quote_) + interval() + options_.grace;
     }
     return write;
   }
@@ -849,6 +870,14 @@ void Session::OnFenced(absl::Time now) {
     return Refuse(kNotServed, options_.retry_after);
   }
   TakeRecord(*std::move(record));
+  // Whoever has hung up on a bad verdict won't bring its evidence again.
+  if (!IsOpen() && write_->findings.has_value()) {
+    VerdictWrite note = UnchangedWrite(
+        absl::StrCat("judged by settings or policies that have changed since: ",
+                     write_->reason));
+    note.is_event = true;
+    WriteVerdict(note).IgnoreError();
+  }
   whole_list_next_ = true;
   want_now_ = true;
   verdict_findings_.clear();

@@ -199,6 +199,11 @@ class Session {
   // The challenge that `nonce` answers, which is used up by it.
   absl::StatusOr<Challenge> TakeChallenge(const std::vector<uint8_t>& nonce,
                                           absl::Time now);
+  // The certificate, of those that the connection may have shown, that the
+  // quote was made for; nullopt if it answers another challenge.
+  std::optional<std::vector<uint8_t>> AnsweredCertificate(
+      const QuoteMessage& quote, const Challenge& challenge,
+      const AgentId& agent) const;
   absl::StatusOr<tpm::VerifiedQuote> Verify(
       const QuoteMessage& quote, const Challenge& challenge,
       std::vector<uint8_t>& qualifying_data) const;
@@ -212,9 +217,11 @@ class Session {
   bool MayResume(const tpm::VerifiedQuote& quote) const;
   bool IsClockAhead(const tpm::ClockInfo& clock_info,
                     const Challenge& challenge, absl::Time now);
-  void WatchTail(const appraisal::Appraisal& appraisal);
+  std::optional<absl::Time> PendingSince(const appraisal::Appraisal& appraisal,
+                                         absl::Time now) const;
 
-  VerdictWrite WriteFor(const appraisal::Appraisal& appraisal) const;
+  VerdictWrite WriteFor(const appraisal::Appraisal& appraisal,
+                        absl::Time now) const;
   // A write that leaves all as it is, for `reason`.
   VerdictWrite UnchangedWrite(absl::string_view reason) const;
   void RecordReason(absl::string_view reason);
@@ -282,8 +289,6 @@ class Session {
   std::optional<tpm::ClockInfo> stream_clock_;
   std::optional<ClockAnchor> clock_anchor_;
   // Since when entries behind this one wait for a quote to cover them.
-  std::optional<absl::Time> tail_since_;
-  uint64_t tail_start_ = 0;
   bool discard_ = false;  // the list is taken, but not judged
   absl::Time list_deadline_;
   absl::Time chunk_deadline_;

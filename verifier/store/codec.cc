@@ -27,7 +27,7 @@ using ::cupel::crypto::Digest;
 using ::cupel::crypto::HashAlgorithm;
 
 constexpr uint8_t kVersion = 1;
-// Progress: 1 lacks the counts, 2 list_pcrs.
+// Progress: 1 lacks the counts, 2 list_pcrs and pending_since.
 constexpr uint8_t kProgressVersion = 3;
 constexpr uint8_t kFindingsVersion = 2;  // 1 lacks the boot
 // Settings: 1 ends before bank, 2 before list_pcrs.
@@ -263,6 +263,10 @@ std::vector<uint8_t> EncodeProgress(const Progress& progress) {
   if (progress.pending_digest.has_value()) out.Digest(*progress.pending_digest);
   WriteCounts(progress.counts, out);
   out.U32(static_cast<uint32_t>(progress.list_pcrs.to_ulong()));
+  out.Flag(progress.pending_since.has_value());
+  if (progress.pending_since.has_value()) {
+    out.I64(TimeToSql(*progress.pending_since));
+  }
   return out.Take();
 }
 
@@ -289,6 +293,7 @@ absl::StatusOr<Progress> DecodeProgress(std::span<const uint8_t> bytes) {
   }
   if (in.version() > 2) {
     progress.list_pcrs = ReadPcrs(in);
+    if (in.Flag()) progress.pending_since = TimeFromSql(in.I64());
   } else if (progress.replayer.has_value()) {
     progress.list_pcrs = progress.replayer->extended_pcrs();
   }

@@ -1,10 +1,12 @@
 // Attacks on the stream, by their rows of docs/attacks.md. Each starts from a
 // stream that would pass.
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "catch2/catch.hpp"
 #include "common/util/bytes.h"
 #include "tests/support/status_matchers.h"
@@ -638,6 +640,28 @@ TEST_CASE("A8: a tail that stays behind the quotes") {
     REQUIRE_FALSE(rig.stream->record().findings.empty());
     CHECK(rig.stream->record().findings[0].id == "ima.tail_unquoted");
   }
+  SECTION("on streams that end before it is long") {
+    std::vector<std::unique_ptr<Stream>> streams;
+    for (int i = 0; i < 7; ++i) {
+      round();
+      streams.push_back(std::move(rig.stream));
+      streams.back()->session->OnClosed();
+      rig.stream = std::make_unique<Stream>(rig.verifier, rig.machine);
+      rig.verifier.store.now += absl::Seconds(5);
+      rig.stream->Prove();
+      const auto start = static_cast<std::ptrdiff_t>(
+          rig.stream->output.list_requests.back().byte_offset);
+      rig.stream->session->OnChunk(
+          {.data = {shown.bytes().begin() + start, shown.bytes().end()},
+           .last = true},
+          rig.verifier.now);
+      rig.stream->RunJobs();
+      rig.stream->Wait(absl::Seconds(1));
+    }
+    CHECK(rig.stream->state() == AgentState::kFailed);
+    REQUIRE_FALSE(rig.stream->record().findings.empty());
+    CHECK(rig.stream->record().findings[0].id == "ima.tail_unquoted");
+  }
   SECTION("and is covered in the end, and there is another one") {
     for (int i = 0; i < 12; ++i) {
       round();
@@ -712,6 +736,91 @@ TEST_CASE("A31: hanging up on a verdict does not prevent it") {
   CHECK(rig.stream->session->finished());
   // And the log hears of it.
   CHECK(rig.stream->output.states.back() == AgentState::kFailed);
+}
+
+TEST_CASE("A31: hanging up on a verdict that settings have overtaken") {
+  Rig rig;
+  rig.Trust();
+  rig.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  rig.stream->SendQuote();
+  rig.stream->SendList();
+  rig.stream->session->OnClosed();
+  rig.verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+    settings.labels["site"] = "x";
+  });
+  rig.stream->RunJobs();
+  // It is no verdict by what counts now, and it is not forgotten.
+  CHECK(rig.stream->state() == AgentState::kPending);
+  const auto events = rig.verifier.store.EventsAfter("default", 0, 1000);
+  REQUIRE(events.ok());
+  CHECK(absl::StrContains(events->back().text,
+                          "changed since: ima.not_in_policy /tmp/evil"));
+  CHECK(rig.stream->session->finished());
+}
+
+TEST_CASE("A15: who waits for the verifier is not late for that") {
+  Rig rig;
+  rig.Trust();
+  QuoteMessage quote = rig.stream->Quote();
+  const absl::Time arrived = rig.verifier.now;
+  rig.verifier.now += absl::Seconds(60);
+  SECTION("a quote that came in time") {
+    quote.arrived = arrived;
+    rig.stream->session->OnQuote(quote, rig.verifier.now);
+    CHECK_FALSE(rig.stream->refused());
+    SECTION("and its list") {
+      const absl::Time list = rig.verifier.now;
+      rig.verifier.now += absl::Hours(1);
+      rig.stream->session->OnChunk(
+          {.data = rig.stream->List(), .last = true, .arrived = list},
+          rig.verifier.now);
+      CHECK_FALSE(rig.stream->refused());
+    }
+    SECTION("and a list that did not") {
+      rig.verifier.now += absl::Hours(1);
+      rig.stream->SendList();
+      CHECK(rig.stream->refused());
+    }
+  }
+  SECTION("a quote that did not") {
+    rig.stream->session->OnQuote(quote, rig.verifier.now);
+    CHECK(rig.stream->refusal() == "the quote came too late");
+  }
+  SECTION("no message comes from the future") {
+    quote.arrived = rig.verifier.now + absl::Hours(1);
+    rig.stream->session->OnQuote(quote, rig.verifier.now);
+    CHECK(rig.stream->refusal() == "the quote came too late");
+  }
+}
+
+TEST_CASE("A29: a verdict holds from its quote on") {
+  Rig rig;
+  rig.Trust();
+  rig.stream->SendQuote();
+  const absl::Time quoted = rig.verifier.store.now;
+  for (absl::Time* clock : {&rig.verifier.now, &rig.verifier.store.now}) {
+    *clock += absl::Seconds(7);  // until the list is there
+  }
+  rig.stream->SendList();
+  rig.stream->RunJobs();
+  CHECK(rig.stream->state() == AgentState::kTrusted);
+  CHECK(rig.stream->record().valid_until ==
+        quoted + rig.verifier.options.interval + rig.verifier.options.grace);
+}
+
+TEST_CASE("A16: nothing is looked up for a quote of another challenge") {
+  Rig rig;
+  Stream stream(rig.verifier, rig.machine);
+  stream.SayHello();
+  const int finds = rig.verifier.store.finds;
+  ChallengeMessage other = stream.output.challenges.back();
+  other.certificate_sha256[0] ^= 1;
+  QuoteMessage quote = stream.QuoteFor(other);
+  SECTION("made for another certificate") {}
+  SECTION("that is none") { quote.attest.pop_back(); }
+  stream.session->OnQuote(quote, rig.verifier.now);
+  CHECK(stream.refused());
+  CHECK(rig.verifier.store.finds == finds);
 }
 
 TEST_CASE("A32: a policy that changes under the evidence") {

@@ -57,6 +57,7 @@ Progress WholeProgress() {
                      .pending = 8};
   progress.list_pcrs = ima::PcrSet(1u << 10 | 1u << 11);
   progress.pending_size = 77;
+  progress.pending_since = absl::FromUnixNanos(1'234'567'890'123);
   progress.pending_digest = Digest::Filled(HashAlgorithm::kSha256, 8);
   return progress;
 }
@@ -127,6 +128,7 @@ TEST_CASE("progress is stored exactly", "[store]") {
   CHECK(read->boot_pcrs == progress.boot_pcrs);
   CHECK(read->counts == progress.counts);
   CHECK(read->list_pcrs == progress.list_pcrs);
+  CHECK(read->pending_since == progress.pending_since);
   CHECK(read->pending_size == 77);
   CHECK(read->pending_digest == progress.pending_digest);
   REQUIRE(read->replayer.has_value());
@@ -141,7 +143,7 @@ TEST_CASE("progress that an earlier version has stored is read", "[store]") {
   std::vector<uint8_t> old = EncodeProgress(progress);
   old[1] = 2;
   CHECK_THAT(StatusOf(DecodeProgress(old)), StatusIs(kDataLoss, "left over"));
-  old.resize(old.size() - sizeof(uint32_t));
+  old.resize(old.size() - sizeof(uint32_t) - 1 - sizeof(int64_t));
   const auto second = DecodeProgress(old);
   REQUIRE_THAT(StatusOf(second), IsOk());
   CHECK(second->counts == progress.counts);
