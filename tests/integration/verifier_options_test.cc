@@ -533,7 +533,7 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
          CHECK(bench.FailsWith({"max_list_size=2MiB", "max_list_memory=1MiB"},
                                "max_list_memory"));
          bench.Add();
-         FakeMachine other({.key_index = 30});
+         FakeMachine other({crypto::HashAlgorithm::kSha256}, {.key_index = 30});
          {
            const auto store = bench.program.OpenStore();
            REQUIRE_THAT(

@@ -641,12 +641,10 @@ TEST_CASE("A8: a tail that stays behind the quotes") {
     CHECK(rig.stream->record().findings[0].id == "ima.tail_unquoted");
   }
   SECTION("on streams that end before it is long") {
-    std::vector<std::unique_ptr<Stream>> streams;
     for (int i = 0; i < 7; ++i) {
       round();
-      streams.push_back(std::move(rig.stream));
-      streams.back()->session->OnClosed();
-      rig.stream = std::make_unique<Stream>(rig.verifier, rig.machine);
+      rig.stream->session->OnClosed();
+      rig.stream.emplace(rig.verifier, rig.machine);
       rig.verifier.store.now += absl::Seconds(5);
       rig.stream->Prove();
       const auto start = static_cast<std::ptrdiff_t>(
