@@ -226,6 +226,8 @@ bool HostileStream::Take() {
       offset_ = message.list_request().byte_offset();
       break;
     case v1::VerifierMessage::kVerdict:
+      // Its quote has used up every challenge that was open.
+      armed_.reset();
       verdict_ = message.verdict();
       offset_ = verdict_.next_byte_offset();
       outcome_ =

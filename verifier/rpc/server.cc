@@ -452,9 +452,9 @@ void Server::Stop() {
   parts.scheduler.Stop();
   parts.attest_server.reset();
   parts.fleet_server.reset();
-  parts.appraisal_pool->Stop();
-  parts.pool->Stop();
-  parts.fleet_pool->Stop();
+  for (auto* pool : {&parts.appraisal_pool, &parts.pool, &parts.fleet_pool}) {
+    if (*pool != nullptr) (*pool)->Stop();
+  }
 }
 
 }  // namespace cupel::verifier

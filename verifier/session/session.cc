@@ -320,7 +320,7 @@ void Session::ArmNext(absl::Time now) {
 }
 
 absl::Time Session::takes_quotes_from() const {
-  return last_quote_ + options_.least_interval;
+  return last_quote_taken_ + options_.least_interval;
 }
 
 bool Session::is_quick() const {
@@ -390,6 +390,7 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
                    : RefuseUnproven(verified.status().message());
   }
   last_quote_ = arrived;
+  last_quote_taken_ = now;
   if (!proven_ && !Prove(now)) return;
   BeginList(*std::move(verified), std::move(qualifying_data), *challenge, now);
   Reschedule();

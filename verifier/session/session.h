@@ -269,7 +269,9 @@ class Session {
   absl::Time replaced_until_;
   std::optional<absl::Time> arm_at_;
   bool want_now_ = false;
-  absl::Time last_quote_ = absl::InfinitePast();
+  absl::Time last_quote_ = absl::InfinitePast();  // when it arrived
+  // One that was held back, or had to wait, is taken later than that.
+  absl::Time last_quote_taken_ = absl::InfinitePast();
 
   // Where the agent was told that the list after its next quote starts; it
   // sends none before it was asked once.

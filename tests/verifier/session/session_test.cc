@@ -166,6 +166,16 @@ TEST_CASE("What waits for a quote at once waits for the least interval") {
   CHECK(t.stream->output.challenges[2].now);
 }
 
+TEST_CASE("A15: a quote that was held back brings no other one forward") {
+  Trusted t;
+  QuoteMessage quote = t.stream->Quote();
+  quote.arrived = t.verifier.now;
+  t.stream->Wait(absl::Milliseconds(90));
+  t.stream->session->OnQuote(std::move(quote), t.verifier.now);
+  CHECK(t.stream->session->takes_quotes_from() ==
+        t.verifier.now + t.verifier.options.least_interval);
+}
+
 TEST_CASE("A verdict that changes nothing waits to be written with others") {
   Trusted t;
   CHECK(t.stream->output.urgent_count == 1);  // PENDING became TRUSTED
