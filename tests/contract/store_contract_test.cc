@@ -46,10 +46,11 @@ AgentId Id(int number) {
 // A store, its clock, and what a verifier would do with it.
 class Fixture {
  public:
-  Fixture() {
+  explicit Fixture(const TenantQuotas& quotas = {}) {
     const bool is_file = GENERATE(true, false);
     SqlStore::Options options{.clock = [this] { return now_; },
-                              .busy_timeout = absl::Seconds(10)};
+                              .busy_timeout = absl::Seconds(10),
+                              .quotas = quotas};
     auto store = SqlStore::Open(is_file ? folder_ / "store.db" : ":memory:",
                                 std::move(options));
     REQUIRE_THAT(StatusOf(store), IsOk());
@@ -524,7 +525,8 @@ TEST_CASE_METHOD(Fixture, "A31: FAILED outlives all but an operator",
   CHECK(agent.findings[0].id == "ima.not_in_policy");
 }
 
-TEST_CASE_METHOD(Fixture, "reactivation has all judged again, and keeps history",
+TEST_CASE_METHOD(Fixture,
+                 "reactivation has all judged again, and keeps history",
                  "[contract][operator]") {
   AgentRecord agent = MakePending();
   CHECK_THAT(store().Reactivate("acme", Id(1), {}, "ann"),
@@ -1015,6 +1017,85 @@ TEST_CASE_METHOD(Fixture, "tenants don't see each other",
   CHECK_THAT(store().DeleteAgent("", Id(2), "eve"), StatusIs(kInvalidArgument));
   CHECK_THAT(StatusOf(store().ListAgents({"", {}, {}})),
              StatusIs(kInvalidArgument));
+}
+
+struct QuotaFixture : Fixture {
+  QuotaFixture()
+      : Fixture({.max_policies = 2, .max_policy_bytes = 10, .max_agents = 2}) {}
+
+  // A new agent, pinned to an EK that nobody has seen yet.
+  absl::StatusOr<AgentRecord> Add(absl::string_view tenant, int number) {
+    return store().AddAgent(tenant, Id(number), {},
+                            HexOf(absl::StrCat("ek", number)), "ann");
+  }
+};
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many policies",
+                 "[contract][policy]") {
+  REQUIRE_THAT(StatusOf(Put("acme", "one", "1", true)), IsOk());
+  REQUIRE_THAT(StatusOf(Put("acme", "two", "2", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "three", "3", true)),
+             StatusIs(kResourceExhausted, "max_policies_per_tenant"));
+  CHECK_THAT(StatusOf(store().GetPolicy("acme", "three")), StatusIs(kNotFound));
+  // Nobody else is hindered, and no update is.
+  CHECK_THAT(StatusOf(Put("other", "three", "3", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "two", "22", false)), IsOk());
+  REQUIRE_THAT(store().DeletePolicy("acme", "one", "ann"), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "three", "3", true)), IsOk());
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant's policies have so many bytes",
+                 "[contract][policy]") {
+  REQUIRE_THAT(StatusOf(Put("acme", "one", "123456", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "two", "12345", true)),
+             StatusIs(kResourceExhausted, "max_policy_bytes_per_tenant"));
+  CHECK_THAT(StatusOf(store().GetPolicy("acme", "two")), StatusIs(kNotFound));
+  REQUIRE_THAT(StatusOf(Put("acme", "two", "1234", true)), IsOk());
+  // An update counts in the place of what was there.
+  CHECK_THAT(StatusOf(Put("acme", "two", "12345", false)),
+             StatusIs(kResourceExhausted, "max_policy_bytes_per_tenant"));
+  CHECK(store().GetPolicy("acme", "two")->version == 1);
+  CHECK_THAT(StatusOf(Put("acme", "two", "4321", false)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "one", "1", false)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "two", "123456789", false)), IsOk());
+  CHECK_THAT(StatusOf(Put("other", "one", "1234567890", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("third", "one", "12345678901", true)),
+             StatusIs(kResourceExhausted, "max_policy_bytes_per_tenant"));
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many agents",
+                 "[contract][operator]") {
+  REQUIRE_THAT(StatusOf(Add("acme", 1)), IsOk());
+  SECTION("that operators add") {
+    REQUIRE_THAT(StatusOf(Add("acme", 2)), IsOk());
+    const uint64_t events = EventCount();
+    CHECK_THAT(StatusOf(Add("acme", 3)),
+               StatusIs(kResourceExhausted, "max_agents_per_tenant"));
+    CHECK_THAT(StatusOf(store().AddVouchedAgent("acme", Id(3), {}, "ann")),
+               StatusIs(kResourceExhausted, "max_agents_per_tenant"));
+    CHECK_THAT(StatusOf(store().GetAgent("acme", Id(3))), StatusIs(kNotFound));
+    CHECK(EventCount() == events);
+  }
+  SECTION("that tokens bring") {
+    for (const char* const token : {"first", "second"}) {
+      REQUIRE_THAT(store().AddEnrollmentToken("acme", HexOf(token),
+                                              absl::InfiniteFuture()),
+                   IsOk());
+    }
+    REQUIRE_THAT(StatusOf(Enroll(Id(2), "ek2", "first")), IsOk());
+    CHECK_THAT(StatusOf(Enroll(Id(3), "ek3", "second")),
+               StatusIs(kResourceExhausted, "max_agents_per_tenant"));
+    CHECK_THAT(StatusOf(store().FindAgent(Id(3))), StatusIs(kNotFound));
+    // It has its place already.
+    CHECK_THAT(StatusOf(store().AddAgent("acme", Id(2), {}, "", "ann")),
+               IsOk());
+    REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "ann"), IsOk());
+    // The token that was refused is as good as it was.
+    CHECK_THAT(StatusOf(Enroll(Id(3), "ek3", "second")), IsOk());
+  }
+  // One that enrols again takes no place, nor does one that nobody has added.
+  CHECK_THAT(StatusOf(Enroll(Id(9), "ek9")), IsOk());
+  CHECK_THAT(StatusOf(Add("other", 4)), IsOk());
 }
 
 TEST_CASE_METHOD(Fixture, "agents are listed by labels, page by page",

@@ -702,7 +702,9 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
         "another id, or have an operator delete the old agent");
   }
   const bool is_known = known.has_value() && known->enrollment.has_value();
-  if (unclaimed && brings_token) agent.tenant = *token_tenant;
+  if (unclaimed && brings_token) {
+    CUPEL_RETURN_IF_ERROR(EnterTenant(db, *token_tenant, agent));
+  }
   // An agent that has its tenant may go on sending one.
   if (brings_token && (unclaimed || !is_known)) {
     CUPEL_RETURN_IF_ERROR(
@@ -739,6 +741,14 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
                                           : InsertRow(db, agent));
   return WriteEvent(db, Now(), agent.tenant, id, previous, agent.state,
                     is_known && !has_other_ek ? "enrolled again" : "enrolled");
+}
+
+absl::Status SqlStore::EnterTenant(Connection& db, absl::string_view tenant,
+                                   AgentRecord& agent) const {
+  if (agent.tenant == tenant) return absl::OkStatus();
+  CUPEL_RETURN_IF_ERROR(CheckAgentQuota(db, options_.quotas, tenant));
+  agent.tenant = std::string(tenant);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<std::string>> SqlStore::TenantOfToken(
@@ -877,7 +887,7 @@ absl::StatusOr<AgentRecord> SqlStore::Add(absl::string_view tenant,
     agent.state = AgentState::kExpected;
     agent.state_reason = By("added", who);
     if (agent.enrollment.has_value()) MakePending(agent, agent.state_reason);
-    agent.tenant = std::string(tenant);
+    CUPEL_RETURN_IF_ERROR(EnterTenant(db, tenant, agent));
     agent.settings = settings;
     ++agent.policy_epoch;
     CUPEL_RETURN_IF_ERROR(known.has_value() ? UpdateRow(db, agent)
@@ -1155,6 +1165,11 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
           "there is a policy ", Quoted(name), " already: update it"));
     }
     if (!create && rows.empty()) return NoSuchPolicy(name);
+    if (create) {
+      CUPEL_RETURN_IF_ERROR(CheckPolicyQuota(db, options_.quotas, tenant));
+    }
+    CUPEL_RETURN_IF_ERROR(
+        CheckPolicyBytesQuota(db, options_.quotas, tenant, name, policy.size));
     if (create) {
       policy.version = 1;
       return db

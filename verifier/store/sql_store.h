@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "verifier/store/connection.h"
 #include "verifier/store/store.h"
+#include "verifier/store/tenant_quotas.h"
 
 namespace cupel::verifier {
 
@@ -36,6 +37,7 @@ struct SqlStoreOptions {
   // state as it is, of which a machine can cause as many as it likes.
   uint32_t max_events_per_agent = 1000;
   uint32_t max_finding_events_per_agent = 100;
+  TenantQuotas quotas = {};
 };
 
 // Durability. What an operator did, an enrolment, and a verdict that changes a
@@ -210,6 +212,9 @@ class SqlStore : public Store {
   // A TRUSTED agent whose reference has changed has to earn it again.
   void Unsettle(AgentRecord& agent, absl::string_view reason) const;
   std::optional<absl::Time> PendingUntil() const;
+  // Makes `agent` the tenant's, if its quota allows.
+  absl::Status EnterTenant(Connection& db, absl::string_view tenant,
+                           AgentRecord& agent) const;
   // What a token that was sent is worth.
   absl::StatusOr<std::optional<std::string>> TenantOfToken(
       Connection& db, absl::string_view token);

@@ -216,7 +216,10 @@ struct AgentFilter {
 // Errors of all of them, beside those named: kUnavailable, the store can't be
 // reached or is full, and nothing was changed; kDataLoss, it holds what it
 // can't hold. kNotFound where the agent or policy doesn't exist *in that
-// tenant*: other tenants' objects don't exist for a caller.
+// tenant*: other tenants' objects don't exist for a caller. kResourceExhausted,
+// with the quota and its option's name, for what would take a tenant over what
+// the store was made to allow: of AddAgent, AddVouchedAgent and PutPolicy, and
+// of Enroll where a token makes the agent its tenant's.
 class Store {
  public:
   virtual ~Store() = default;

@@ -40,7 +40,8 @@ struct Rig {
                          .not_after = absl::InfiniteFuture()};
   testing::MemoryStore store;
   FleetCommands commands{store, absl::Seconds(10), absl::Seconds(10),
-                         [](const AgentId&) { return false; }};
+                         [](const AgentId&) { return false; },
+                         /*max_attest_now=*/2};
   tpm::BootCounts counts = {7, 2};
   int nonces = 0;
 
@@ -108,6 +109,26 @@ appraisal::Finding FileFinding(const std::string& path) {
   finding.found = "sha256:00";
   finding.boot = tpm::BootCounts{7, 2};
   return finding;
+}
+
+TEST_CASE("A40: a tenant has agents attested at once so often") {
+  Rig rig;
+  OperatorIdentity other = rig.admin;
+  other.tenant = "other";
+  v1::AttestNowRequest request;
+  request.set_agent_id(Id());
+  const auto refused_after = [&](const OperatorIdentity& who) {
+    int count = 0;
+    while (!absl::IsResourceExhausted(
+        rig.commands.AttestNow(who, request).status())) {
+      REQUIRE(++count < 100'000);
+    }
+    return count;
+  };
+  CHECK(refused_after(rig.admin) >= 2);
+  CHECK_THAT(rig.commands.AttestNow(other, request).status(),
+             StatusIs(kNotFound));
+  CHECK(refused_after(other) >= 1);
 }
 
 TEST_CASE("A finding is accepted in the boot that it was found in") {
