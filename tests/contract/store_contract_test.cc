@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -1017,6 +1018,100 @@ TEST_CASE_METHOD(Fixture, "tenants don't see each other",
   CHECK_THAT(store().DeleteAgent("", Id(2), "eve"), StatusIs(kInvalidArgument));
   CHECK_THAT(StatusOf(store().ListAgents({"", {}, {}})),
              StatusIs(kInvalidArgument));
+}
+
+TEST_CASE_METHOD(Fixture, "every tenant reads and names what is shared",
+                 "[contract][policy][tenant]") {
+  REQUIRE_THAT(StatusOf(Put("shared", "base", "{}", true)), IsOk());
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{ }", true)), IsOk());
+  const auto names = [&](absl::string_view tenant) {
+    const auto policies = store().ListPolicies(tenant);
+    REQUIRE_THAT(StatusOf(policies), IsOk());
+    std::vector<std::string> all;
+    for (const PolicyRecord& policy : *policies) all.push_back(policy.name);
+    return all;
+  };
+  CHECK(names("acme") == std::vector<std::string>{"base", "shared/base"});
+  CHECK(names("other") == std::vector<std::string>{"shared/base"});
+  CHECK(names("shared") == std::vector<std::string>{"base"});
+  const auto shared = store().GetPolicy("other", "shared/base");
+  REQUIRE_THAT(StatusOf(shared), IsOk());
+  CHECK(shared->tenant == "shared");
+  CHECK(shared->name == "shared/base");
+  CHECK(AsText(shared->file) == "{}");
+  CHECK(AsText(store().GetPolicy("shared", "shared/base")->file) == "{}");
+  CHECK(AsText(store().GetPolicy("acme", "base")->file) == "{ }");
+  CHECK_THAT(StatusOf(store().GetPolicy("other", "base")), StatusIs(kNotFound));
+  CHECK_THAT(StatusOf(store().GetPolicy("acme", "shared/none")),
+             StatusIs(kNotFound, "shared/none"));
+  // Nobody else changes any of it.
+  for (const char* const tenant : {"acme", "other"}) {
+    for (const bool create : {true, false}) {
+      CHECK_THAT(StatusOf(Put(tenant, "shared/base", "x", create)),
+                 StatusIs(kPermissionDenied, "operators of the tenant shared"));
+      CHECK_THAT(StatusOf(Put(tenant, "shared/new", "x", create)),
+                 StatusIs(kPermissionDenied));
+    }
+    CHECK_THAT(store().DeletePolicy(tenant, "shared/base", "eve"),
+               StatusIs(kPermissionDenied));
+  }
+  CHECK_THAT(StatusOf(Put("shared", "shared/base", "x", false)),
+             StatusIs(kInvalidArgument, "base"));
+  CHECK(AsText(store().GetPolicy("shared", "base")->file) == "{}");
+}
+
+TEST_CASE_METHOD(Fixture, "a shared policy counts for the agents that name it",
+                 "[contract][policy][tenant]") {
+  REQUIRE_THAT(StatusOf(Put("shared", "base", "{}", true)), IsOk());
+  AgentSettings settings;
+  settings.policies = {"shared/none"};
+  CHECK_THAT(
+      StatusOf(store().AddAgent("acme", Id(1), settings, HexOf("ek1"), "ann")),
+      StatusIs(kNotFound, "shared/none"));
+  settings.policies = {"shared/base"};
+  int number = 0;
+  for (const char* const tenant : {"acme", "other"}) {
+    ++number;
+    REQUIRE_THAT(StatusOf(Enroll(Id(number), absl::StrCat("ek", number))),
+                 IsOk());
+    const auto added =
+        store().AddAgent(tenant, Id(number), settings, "", "ann");
+    REQUIRE_THAT(StatusOf(added), IsOk());
+    Record(*added, AgentState::kTrusted);
+  }
+  CHECK(*store().CountAgentsWithPolicy("acme", "shared/base") == 1);
+  CHECK(*store().CountAgentsWithPolicy("third", "shared/base") == 0);
+  CHECK(*store().CountAgentsWithPolicy("shared", "base") == 2);
+  const uint64_t epoch = Get(1).policy_epoch;
+
+  // An update concerns the agents of all tenants, and each tenant is told of
+  // its own.
+  REQUIRE_THAT(StatusOf(Put("shared", "base", "{ }", false)), IsOk());
+  CHECK(Get(1).policy_epoch == epoch + 1);
+  for (const auto& [tenant, id] : {std::pair("acme", 1), {"other", 2}}) {
+    CHECK(store().GetAgent(tenant, Id(id))->state == AgentState::kPending);
+    const auto events = store().EventsAfter(tenant, 0, 100);
+    REQUIRE_THAT(StatusOf(events), IsOk());
+    CHECK(events->back().id == Id(id));
+    CHECK(events->back().tenant == tenant);
+    CHECK(events->back().previous == AgentState::kTrusted);
+    CHECK(events->back().text.find("policy shared/base changed to version 2") !=
+          std::string::npos);
+  }
+  CHECK(store().EventsAfter("shared", 0, 100)->empty());
+  // A tenant's own policy of that name is another one.
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{}", true)), IsOk());
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{ }", false)), IsOk());
+  CHECK(Get(1).policy_epoch == epoch + 1);
+
+  CHECK_THAT(store().DeletePolicy("shared", "base", "ann"),
+             StatusIs(kFailedPrecondition, "2 agents"));
+  REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "ann"), IsOk());
+  CHECK_THAT(store().DeletePolicy("shared", "base", "ann"),
+             StatusIs(kFailedPrecondition, "1 agent"));
+  REQUIRE_THAT(store().DeleteAgent("other", Id(2), "ann"), IsOk());
+  CHECK_THAT(store().DeletePolicy("shared", "base", "ann"), IsOk());
+  CHECK(store().ListPolicies("other")->empty());
 }
 
 struct QuotaFixture : Fixture {

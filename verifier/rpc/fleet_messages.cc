@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/crypto/digest.h"
 #include "common/ima/entry.h"
 #include "common/policy/tpm_policy.h"
@@ -16,6 +17,7 @@
 #include "common/util/utf8.h"
 #include "verifier/session/accepted_findings.h"
 #include "verifier/store/bounded_findings.h"
+#include "verifier/store/policy_names.h"
 
 namespace cupel::verifier {
 namespace {
@@ -256,7 +258,8 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
         absl::StrCat("policies: more than ", kMaxPoliciesPerAgent));
   }
   for (const std::string& policy : message.policies()) {
-    CUPEL_RETURN_IF_ERROR(CheckPolicyName(policy));
+    CUPEL_RETURN_IF_ERROR(
+        CheckPolicyName(absl::StripPrefix(policy, kSharedPrefix)));
     if (std::find(settings.policies.begin(), settings.policies.end(), policy) !=
         settings.policies.end()) {
       return absl::InvalidArgumentError(

@@ -10,24 +10,29 @@
 #include "common/util/escape.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
+#include "verifier/store/policy_names.h"
 
 namespace cupel::verifier {
 namespace {
 
-// Of one tenant: what is loaded remembers the name that it was loaded by, and
-// shows it in findings.
-std::string KeyOf(absl::string_view tenant,
-                  const std::vector<std::string>& content_ids) {
-  return absl::StrCat(tenant, " ", absl::StrJoin(content_ids, ","));
+// Of the tenant whose policy it is, so that shared ones are kept once: what is
+// loaded remembers the name that it was loaded by, and shows it in findings.
+std::string KeyOf(absl::string_view tenant, absl::string_view name,
+                  absl::string_view content_id) {
+  return absl::StrCat(ResolvePolicyName(tenant, name).tenant, " ", content_id);
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
-    absl::string_view tenant, const std::vector<std::string>& names) {
-  if (names.empty()) {
+    absl::string_view tenant, const std::vector<std::string>& given_names) {
+  if (given_names.empty()) {
     return absl::FailedPreconditionError(
         "the agent has no policy: give it one with update");
+  }
+  std::vector<std::string> names;
+  for (const std::string& name : given_names) {
+    names.push_back(QualifiedPolicyName(tenant, name));
   }
   // Without the files: with thousands of agents a policy's name is looked up
   // far more often than its content changes.
@@ -35,16 +40,16 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   CUPEL_ASSIGN_OR_RETURN(const std::vector<PolicyRecord> records,
                          store_.ListPolicies(tenant));
   for (const PolicyRecord& record : records) {
-    content_ids[record.name] = record.content_id;
+    content_ids[QualifiedPolicyName(tenant, record.name)] = record.content_id;
   }
   const auto find_all = [&]() -> Compiled {
     std::vector<std::string> key;
     for (const std::string& name : names) {
       const auto content_id = content_ids.find(name);
       if (content_id == content_ids.end()) return nullptr;
-      key.push_back(content_id->second);
+      key.push_back(KeyOf(tenant, name, content_id->second));
     }
-    return FindCompiled(KeyOf(tenant, key));
+    return FindCompiled(absl::StrJoin(key, ","));
   };
   if (Compiled found = find_all(); found != nullptr) return found;
 
@@ -55,12 +60,12 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   for (const std::string& name : names) {
     Content content;
     if (const auto id = content_ids.find(name); id != content_ids.end()) {
-      content = FindContent(tenant, id->second);
+      content = FindContent(KeyOf(tenant, name, id->second));
     }
     if (content == nullptr) {
       CUPEL_ASSIGN_OR_RETURN(content, Load(tenant, name));
     }
-    key.push_back(content->content_id);
+    key.push_back(KeyOf(tenant, name, content->content_id));
     assignments.push_back({std::move(content), /*allow_excludes=*/true});
   }
   auto compiled = policy::CompiledPolicy::Create(std::move(assignments));
@@ -68,7 +73,7 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   const std::lock_guard<std::mutex> lock(mutex_);
   ++compile_count_;
   Forget();
-  compiled_[KeyOf(tenant, key)] = *compiled;
+  compiled_[absl::StrJoin(key, ",")] = *compiled;
   return *std::move(compiled);
 }
 
@@ -87,24 +92,21 @@ absl::StatusOr<PolicyCache::Content> PolicyCache::Load(
                      "\": the store's file is not what was put there"));
   }
   // Another name may have had the same content.
-  if (Content known = FindContent(tenant, record->content_id);
-      known != nullptr) {
-    return known;
-  }
+  const std::string key = KeyOf(tenant, name, record->content_id);
+  if (Content known = FindContent(key); known != nullptr) return known;
   CUPEL_ASSIGN_OR_RETURN(policy::RuntimePolicy loaded,
                          LoadPolicy(std::move(record->file), name, signers_));
   Content content =
       std::make_shared<const policy::RuntimePolicy>(std::move(loaded));
   const std::lock_guard<std::mutex> lock(mutex_);
   ++load_count_;
-  contents_[KeyOf(tenant, {content->content_id})] = content;
+  contents_[key] = content;
   return content;
 }
 
-PolicyCache::Content PolicyCache::FindContent(absl::string_view tenant,
-                                              const std::string& content_id) {
+PolicyCache::Content PolicyCache::FindContent(const std::string& key) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = contents_.find(KeyOf(tenant, {content_id}));
+  const auto found = contents_.find(key);
   return found == contents_.end() ? nullptr : found->second.lock();
 }
 

@@ -28,7 +28,8 @@ class PolicyCache {
   explicit PolicyCache(Store& store, PolicySigners signers = {})
       : store_(store), signers_(std::move(signers)) {}
 
-  // The policies `names` of `tenant`, in their order, as they are now.
+  // What `tenant` means by `names`, in their order, as it is now. What is of
+  // shared policies alone is kept once for all tenants.
   //
   // Errors, and never a policy that lacks one of them: kFailedPrecondition
   // without any name, or if a name is missing (it is named); kInvalidArgument
@@ -46,10 +47,10 @@ class PolicyCache {
   using Content = std::shared_ptr<const policy::RuntimePolicy>;
   using Compiled = std::shared_ptr<const policy::CompiledPolicy>;
 
-  // Under loading_.
+  // Under loading_. `name` as QualifiedPolicyName gives it.
   absl::StatusOr<Content> Load(absl::string_view tenant,
                                const std::string& name);
-  Content FindContent(absl::string_view tenant, const std::string& content_id);
+  Content FindContent(const std::string& key);
   Compiled FindCompiled(const std::string& key);
   void Forget();
 

@@ -23,6 +23,7 @@
 #include "verifier/store/codec.h"
 #include "verifier/store/ek_list.h"
 #include "verifier/store/migrations.h"
+#include "verifier/store/policy_names.h"
 
 namespace cupel::verifier {
 namespace {
@@ -310,17 +311,18 @@ absl::Status WriteNames(Connection& db, const AgentRecord& agent) {
   }
   uint64_t position = 0;
   for (const std::string& name : agent.settings.policies) {
+    const PolicyKey key = ResolvePolicyName(agent.tenant, name);
     CUPEL_ASSIGN_OR_RETURN(
         const auto version,
         db.QueryOne("SELECT version FROM policies WHERE tenant = :tenant"
                     " AND name = :name",
-                    'i', {SqlText(agent.tenant), SqlText(name)}));
+                    'i', {SqlText(key.tenant), SqlText(key.name)}));
     if (!version.has_value()) return NoSuchPolicy(name);
     CUPEL_RETURN_IF_ERROR(db.Execute("INSERT INTO agent_policies"
                                      " (agent_id, position, tenant, name)"
                                      " VALUES (:id, :position, :tenant, :name)",
                                      {SqlText(id), SqlNumber(position++),
-                                      SqlText(agent.tenant), SqlText(name)})
+                                      SqlText(key.tenant), SqlText(key.name)})
                               .status());
   }
   for (const auto& [name, value] : agent.settings.labels) {
@@ -341,13 +343,19 @@ std::string By(absl::string_view what, absl::string_view who) {
   return who.empty() ? std::string(what) : absl::StrCat(what, " by ", who);
 }
 
+// Agents that name the policy: `tenant`'s own, or all if it is the policy's.
 absl::StatusOr<uint64_t> CountNaming(Connection& db, absl::string_view tenant,
-                                     absl::string_view name) {
+                                     const PolicyKey& key) {
+  const bool is_own = tenant == key.tenant;
   CUPEL_ASSIGN_OR_RETURN(
       const auto rows,
-      db.Query("SELECT COUNT(DISTINCT agent_id) FROM agent_policies"
-               " WHERE tenant = :tenant AND name = :name",
-               "i", {SqlText(tenant), SqlText(name)}));
+      db.Query("SELECT COUNT(DISTINCT p.agent_id) FROM agent_policies AS p"
+               " JOIN agents AS a ON a.agent_id = p.agent_id"
+               " WHERE p.tenant = :owner AND p.name = :name"
+               " AND (:all = 1 OR a.tenant = :tenant)",
+               "i",
+               {SqlText(key.tenant), SqlText(key.name),
+                SqlNumber(is_own ? 1 : 0), SqlText(tenant)}));
   if (rows.size() != 1) return absl::InternalError("store: no count");
   RowReader in(rows.front());
   const uint64_t count = in.Number();
@@ -359,7 +367,9 @@ constexpr char kPolicyColumns[] =
     "tenant, name, version, content_id, created, size, digest_count";
 constexpr char kPolicyTypes[] = "ttitiii";
 
-absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
+// `tenant` is who is told of it.
+absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file,
+                                           absl::string_view tenant) {
   RowReader in(row);
   PolicyRecord policy;
   policy.tenant = in.Text();
@@ -371,6 +381,9 @@ absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
   policy.digest_count = in.Number();
   if (has_file) policy.file = in.Bytes();
   CUPEL_RETURN_IF_ERROR(in.status());
+  if (policy.tenant != tenant) {
+    policy.name = QualifiedPolicyName(policy.tenant, policy.name);
+  }
   return policy;
 }
 
@@ -1144,6 +1157,7 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
                                                  absl::string_view who) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   CUPEL_RETURN_IF_ERROR(CheckName(name, "policy's name"));
+  CUPEL_RETURN_IF_ERROR(CheckManagedPolicy(tenant, name));
   CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
   if (file.empty()) return absl::InvalidArgumentError("the policy is empty");
   PolicyRecord policy;
@@ -1195,22 +1209,25 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
                     SqlNumber(digest_count), policy.file, SqlText(tenant),
                     SqlText(name)})
             .status());
-    const std::string text = By(
-        absl::StrCat("policy ", name, " changed to version ", policy.version),
-        who);
+    const std::string text =
+        By(absl::StrCat("policy ", QualifiedPolicyName(tenant, name),
+                        " changed to version ", policy.version),
+           who);
     constexpr char kNaming[] =
         "agent_id IN (SELECT agent_id FROM agent_policies"
         " WHERE tenant = :tenant AND name = :name)";
     CUPEL_ASSIGN_OR_RETURN(
         const auto trusted,
-        db.Query(absl::StrCat("SELECT agent_id FROM agents WHERE state = 4"
-                              " AND ",
+        db.Query(absl::StrCat("SELECT agent_id, tenant FROM agents"
+                              " WHERE state = 4 AND ",
                               kNaming, " ORDER BY agent_id"),
-                 "t", {SqlText(tenant), SqlText(name)}));
+                 "tt", {SqlText(tenant), SqlText(name)}));
     for (const SqlRow& row : trusted) {
       RowReader in(row);
       CUPEL_ASSIGN_OR_RETURN(const AgentId id, IdFromSql(in.Text()));
-      CUPEL_RETURN_IF_ERROR(WriteEvent(db, Now(), tenant, id,
+      const std::string owner = in.Text();  // not `tenant`, of a shared policy
+      CUPEL_RETURN_IF_ERROR(in.status());
+      CUPEL_RETURN_IF_ERROR(WriteEvent(db, Now(), owner, id,
                                        AgentState::kTrusted,
                                        AgentState::kPending, text));
     }
@@ -1237,9 +1254,12 @@ absl::Status SqlStore::DeletePolicy(absl::string_view tenant,
                                     absl::string_view name,
                                     absl::string_view who) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  CUPEL_RETURN_IF_ERROR(CheckManagedPolicy(tenant, name));
   CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
   return Write(Durability::kFull, {}, [&](Connection& db) -> absl::Status {
-    CUPEL_ASSIGN_OR_RETURN(const uint64_t count, CountNaming(db, tenant, name));
+    CUPEL_ASSIGN_OR_RETURN(
+        const uint64_t count,
+        CountNaming(db, tenant, ResolvePolicyName(tenant, name)));
     if (count > 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("policy ", Quoted(name), " is in use by ", count,
@@ -1257,17 +1277,19 @@ absl::Status SqlStore::DeletePolicy(absl::string_view tenant,
 absl::StatusOr<PolicyRecord> SqlStore::GetPolicy(absl::string_view tenant,
                                                  absl::string_view name) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  const PolicyKey key = ResolvePolicyName(tenant, name);
   Locked& locked = reader();
   const std::lock_guard lock(locked.mutex);
   CUPEL_ASSIGN_OR_RETURN(
       const auto rows,
-      locked.connection->Query(
-          absl::StrCat("SELECT ", kPolicyColumns,
-                       ", file FROM policies WHERE tenant = :tenant"
-                       " AND name = :name"),
-          absl::StrCat(kPolicyTypes, "b"), {SqlText(tenant), SqlText(name)}));
+      locked.connection->Query(absl::StrCat("SELECT ", kPolicyColumns,
+                                            ", file FROM policies"
+                                            " WHERE tenant = :tenant"
+                                            " AND name = :name"),
+                               absl::StrCat(kPolicyTypes, "b"),
+                               {SqlText(key.tenant), SqlText(key.name)}));
   if (rows.empty()) return NoSuchPolicy(name);
-  return PolicyFromRow(rows.front(), /*has_file=*/true);
+  return PolicyFromRow(rows.front(), /*has_file=*/true, tenant);
 }
 
 absl::StatusOr<std::vector<PolicyRecord>> SqlStore::ListPolicies(
@@ -1279,13 +1301,16 @@ absl::StatusOr<std::vector<PolicyRecord>> SqlStore::ListPolicies(
       const auto rows,
       locked.connection->Query(
           absl::StrCat("SELECT ", kPolicyColumns,
-                       " FROM policies WHERE tenant = :tenant ORDER BY name"),
-          kPolicyTypes, {SqlText(tenant)}));
+                       " FROM policies WHERE tenant IN (:tenant, :shared)"
+                       " ORDER BY CASE WHEN tenant = :same THEN 0 ELSE 1 END,"
+                       " name"),
+          kPolicyTypes,
+          {SqlText(tenant), SqlText(kSharedTenant), SqlText(tenant)}));
   std::vector<PolicyRecord> policies;
   policies.reserve(rows.size());
   for (const SqlRow& row : rows) {
     CUPEL_ASSIGN_OR_RETURN(PolicyRecord policy,
-                           PolicyFromRow(row, /*has_file=*/false));
+                           PolicyFromRow(row, /*has_file=*/false, tenant));
     policies.push_back(std::move(policy));
   }
   return policies;
@@ -1296,7 +1321,8 @@ absl::StatusOr<uint64_t> SqlStore::CountAgentsWithPolicy(
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   Locked& locked = reader();
   const std::lock_guard lock(locked.mutex);
-  return CountNaming(*locked.connection, tenant, name);
+  return CountNaming(*locked.connection, tenant,
+                     ResolvePolicyName(tenant, name));
 }
 
 // --- Sessions.

@@ -40,7 +40,7 @@ absl::string_view AgentStateName(AgentState state);  // "TRUSTED"
 
 // How an operator wants an agent judged.
 struct AgentSettings {
-  std::vector<std::string> policies;  // names in the tenant, in order
+  std::vector<std::string> policies;  // as the tenant names them, in order
   std::map<std::string, std::string> labels;
   // "any", "pinned", or a tpm_policy as JSON; empty: none, which can't pass.
   std::string boot;
@@ -316,11 +316,14 @@ class Store {
   virtual absl::StatusOr<std::vector<AllowedEk>> ListAllowedEks(
       absl::string_view tenant, absl::string_view after, uint32_t limit) = 0;
 
-  // --- Policies.
+  // --- Policies. Every tenant may name those of the tenant `shared`, as
+  // policy_names.h says, and only operators of `shared` can put and delete
+  // them: kPermissionDenied else.
 
   // `digest_count` is what people are told of the file. With `create`,
   // kAlreadyExists if the name is taken; else kNotFound if it is not. A new
-  // version raises the policy_epoch of every agent that names it.
+  // version raises the policy_epoch of every agent that names it, whatever the
+  // agent's tenant.
   virtual absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
                                                  absl::string_view name,
                                                  std::span<const uint8_t> file,
@@ -333,9 +336,11 @@ class Store {
                                     absl::string_view who) = 0;
   virtual absl::StatusOr<PolicyRecord> GetPolicy(absl::string_view tenant,
                                                  absl::string_view name) = 0;
-  // Without the files.
+  // Without the files: the tenant's own, then those that are shared, by the
+  // names that the tenant has for them.
   virtual absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) = 0;
+  // Of a shared policy the tenant's own agents; for `shared`, all.
   virtual absl::StatusOr<uint64_t> CountAgentsWithPolicy(
       absl::string_view tenant, absl::string_view name) = 0;
 

@@ -71,6 +71,37 @@ TEST_CASE("A tenant learns nothing of another one's policy of the same bytes") {
   CHECK(rule->origin.find("project-x") == std::string::npos);
 }
 
+TEST_CASE("What is shared is kept once for all tenants") {
+  Cache c;
+  c.store.Put("shared", "base", c.file);
+  const auto acme = c.cache.Get("acme", {"shared/base"});
+  REQUIRE_THAT(acme.status(), IsOk());
+  const auto other = c.cache.Get("other", {"shared/base"});
+  REQUIRE_THAT(other.status(), IsOk());
+  CHECK(acme->get() == other->get());
+  const auto own = c.cache.Get("shared", {"base"});
+  REQUIRE_THAT(own.status(), IsOk());
+  CHECK(acme->get() == own->get());
+  CHECK(c.cache.load_count() == 1);
+  CHECK(c.cache.compile_count() == 1);
+
+  // A tenant's own policy of the same bytes is not: it has another name.
+  const auto mixed = c.cache.Get("acme", {"shared/base", "site"});
+  REQUIRE_THAT(mixed.status(), IsOk());
+  CHECK(c.cache.load_count() == 2);
+  REQUIRE_THAT(c.cache.Get("acme", {"base"}).status(), IsOk());
+  CHECK(c.cache.load_count() == 3);
+  // Nor does the name reach what another tenant has.
+  CHECK_THAT(
+      c.cache.Get("other", {"shared/site"}).status(),
+      StatusIs(StatusCode::kFailedPrecondition, "\"shared/site\" is missing"));
+
+  c.store.Put("shared", "base", c.file + " ");
+  const auto after = c.cache.Get("other", {"shared/base"});
+  REQUIRE_THAT(after.status(), IsOk());
+  CHECK((*after)->content_id() != (*acme)->content_id());
+}
+
 TEST_CASE("A name is looked up each time") {
   Cache c;
   const auto before = c.cache.Get("acme", {"base"});
