@@ -34,6 +34,10 @@ Json ToJson(const AgentSettings& settings) {
   for (const std::string& name : settings.policies) {
     json["policies"].push_back(EscapeForJson(name));
   }
+  json["without_excludes"] = Json::array();
+  for (const std::string& name : settings.without_excludes) {
+    json["without_excludes"].push_back(EscapeForJson(name));
+  }
   json["labels"] = Json::object();
   for (const auto& [key, value] : settings.labels) {
     json["labels"][EscapeForJson(key)] = EscapeForJson(value);
@@ -128,6 +132,9 @@ std::string AgentText(const ReportedAgent& agent) {
   row("EK SHA-256",
       agent.ek_sha256.empty() ? "-" : EscapeForDisplay(agent.ek_sha256));
   row("policies", Joined(settings.policies));
+  if (!settings.without_excludes.empty()) {
+    row("no excludes of", Joined(settings.without_excludes));
+  }
   row("labels", LabelsText(settings.labels));
   row("boot", BootText(settings));
   row("PCR 0-9", agent.boot_composite.empty()

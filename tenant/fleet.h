@@ -61,6 +61,8 @@ struct AgentSettings {
   std::string bank;                        // empty: the verifier's choice
   std::string on_gap;                      // "event", "failure", empty: event
   std::vector<uint32_t> list_pcrs;         // 11 to 15, beside PCR 10
+  // Those of `policies` whose excludes do not count.
+  std::vector<std::string> without_excludes = {};
 };
 
 // A finding that an operator has accepted; raw bytes, as above.

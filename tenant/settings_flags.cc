@@ -64,6 +64,17 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
          "they count, in this order",
          "NAME")
       ->allow_extra_args(false);
+  option(
+      "--without-excludes", without_excludes,
+      "One of its policies whose excludes do not count. May be given several "
+      "times",
+      "NAME")
+      ->allow_extra_args(false);
+  command
+      .add_flag("--with-excludes", with_excludes,
+                "The excludes of all its policies count: takes "
+                "--without-excludes back")
+      ->group(kGroup);
   option("--allowlist", allowlist,
          "Make a policy of the agent's own of this file: Keylime's JSON, or a "
          "digest and a path a line. default: the configuration's",
@@ -138,6 +149,15 @@ absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
   if (!policies.empty()) {
     settings.policies = policies;
     changed.emplace_back("policies");
+  }
+  if (!without_excludes.empty() || with_excludes) {
+    if (!without_excludes.empty() && with_excludes) {
+      return absl::InvalidArgumentError(
+          "--with-excludes takes back what --without-excludes says: give one "
+          "of them");
+    }
+    settings.without_excludes = without_excludes;
+    changed.emplace_back("without_excludes");
   }
   if (!labels.empty()) {
     CUPEL_ASSIGN_OR_RETURN(settings.labels, ParseLabels(labels));

@@ -53,6 +53,8 @@ AgentSettings FromProto(const v1::AgentSettings& settings) {
   result.bank = settings.bank();
   result.on_gap = settings.on_gap();
   result.list_pcrs = {settings.list_pcrs().begin(), settings.list_pcrs().end()};
+  result.without_excludes.assign(settings.without_excludes().begin(),
+                                 settings.without_excludes().end());
   return result;
 }
 
@@ -191,6 +193,9 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   message.set_bank(settings.bank);
   message.set_on_gap(settings.on_gap);
   for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
+  for (const std::string& name : settings.without_excludes) {
+    message.add_without_excludes(name);
+  }
   return message;
 }
 

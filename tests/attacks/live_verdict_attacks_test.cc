@@ -162,6 +162,34 @@ constexpr char kUnmatchable[] =
     R"json({"meta": {"version": 1}, "release": 0, "digests": {},
             "excludes": ["(?=x)"]})json";
 
+TEST_CASE("A32, A37: excludes that count no more have all judged again") {
+  LiveScene scene;
+  Operator own = scene.verifier.As();
+  REQUIRE(
+      own.PutPolicy("loose",
+                    R"({"meta":{"version":1},"release":0,"digests":{},)"
+                    R"("excludes":["/tmp/.*"],"keyrings":{},)"
+                    R"("ima":{"ignored_keyrings":[],"log_hash_alg":"sha1"},)"
+                    R"("ima-buf":{},"verification-keys":""})",
+                    /*create=*/true)
+          .ok());
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
+  update.mutable_settings()->add_policies(PolicyNameOf(scene.victim));
+  update.mutable_settings()->add_policies("loose");
+  update.add_changed("policies");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  scene.victim.machine.list.AddFile("/tmp/x", FileDigestOf("anything"));
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+  CHECK(scene.Record().counts.excluded == 1);
+  // Nothing new has run. What was passed over is looked at now.
+  update.mutable_settings()->add_without_excludes("loose");
+  update.add_changed("without_excludes");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  CHECK(scene.stream->Settle() == "FAILED ima.not_in_policy");
+  CHECK(scene.Shown().settings().without_excludes(0) == "loose");
+}
+
 TEST_CASE("A17: a policy that can't be read is no pass") {
   LiveScene scene;
   verifier::SqlStore& store = scene.verifier.store();

@@ -1114,6 +1114,24 @@ TEST_CASE_METHOD(Fixture, "a shared policy counts for the agents that name it",
   CHECK(store().ListPolicies("other")->empty());
 }
 
+TEST_CASE_METHOD(Fixture, "excludes are left out of an agent's own policies",
+                 "[contract][policy]") {
+  AgentRecord agent = MakePending();
+  AgentSettings settings = Settings();
+  settings.without_excludes = {"web"};
+  REQUIRE_THAT(Update("acme", Id(1), settings), IsOk());
+  CHECK(Get().settings.without_excludes == settings.without_excludes);
+  CHECK(Get().policy_epoch == agent.policy_epoch + 1);
+  // The policy that it is about can't be taken away without it.
+  settings.policies = {"base"};
+  CHECK_THAT(Update("acme", Id(1), settings),
+             StatusIs(kInvalidArgument, "\"web\" is none of"));
+  CHECK(Get().settings.policies.size() == 2);
+  CHECK_THAT(
+      StatusOf(store().AddAgent("acme", Id(2), settings, HexOf("2"), "ann")),
+      StatusIs(kInvalidArgument, "without_excludes"));
+}
+
 struct QuotaFixture : Fixture {
   QuotaFixture()
       : Fixture({.max_policies = 2, .max_policy_bytes = 10, .max_agents = 2}) {}

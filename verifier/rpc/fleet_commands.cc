@@ -76,6 +76,8 @@ absl::Status Change(const std::string& member, const AgentSettings& wanted,
     settings.on_gap = wanted.on_gap;
   } else if (member == "list_pcrs") {
     settings.list_pcrs = wanted.list_pcrs;
+  } else if (member == "without_excludes") {
+    settings.without_excludes = wanted.without_excludes;
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("changed: settings have no member ", Quoted(member, 64)));

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -136,6 +138,9 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   message.set_bank(settings.bank);
   message.set_on_gap(settings.on_gap);
   for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
+  for (const std::string& name : settings.without_excludes) {
+    message.add_without_excludes(name);
+  }
   return message;
 }
 
@@ -251,22 +256,37 @@ absl::StatusOr<std::map<std::string, std::string>> LabelsFromProto(
   return result;
 }
 
+namespace {
+
+absl::StatusOr<std::vector<std::string>> PoliciesFromProto(
+    const google::protobuf::RepeatedPtrField<std::string>& names,
+    absl::string_view member) {
+  if (names.size() > kMaxPoliciesPerAgent) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(member, ": more than ", kMaxPoliciesPerAgent));
+  }
+  std::vector<std::string> policies;
+  for (const std::string& name : names) {
+    CUPEL_RETURN_IF_ERROR(
+        CheckPolicyName(absl::StripPrefix(name, kSharedPrefix)));
+    if (std::ranges::find(policies, name) != policies.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(member, ": \"", name, "\" is named twice"));
+    }
+    policies.push_back(name);
+  }
+  return policies;
+}
+
+}  // namespace
+
 absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
   AgentSettings settings;
-  if (message.policies_size() > kMaxPoliciesPerAgent) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("policies: more than ", kMaxPoliciesPerAgent));
-  }
-  for (const std::string& policy : message.policies()) {
-    CUPEL_RETURN_IF_ERROR(
-        CheckPolicyName(absl::StripPrefix(policy, kSharedPrefix)));
-    if (std::find(settings.policies.begin(), settings.policies.end(), policy) !=
-        settings.policies.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("policies: \"", policy, "\" is named twice"));
-    }
-    settings.policies.push_back(policy);
-  }
+  CUPEL_ASSIGN_OR_RETURN(settings.policies,
+                         PoliciesFromProto(message.policies(), "policies"));
+  CUPEL_ASSIGN_OR_RETURN(
+      settings.without_excludes,
+      PoliciesFromProto(message.without_excludes(), "without_excludes"));
   CUPEL_ASSIGN_OR_RETURN(settings.labels, LabelsFromProto(message.labels()));
   if (message.boot().size() > kMaxBootRuleSize) {
     return absl::InvalidArgumentError(

@@ -1,5 +1,6 @@
 #include "verifier/session/policy_cache.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -25,14 +26,27 @@ std::string KeyOf(absl::string_view tenant, absl::string_view name,
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
-    absl::string_view tenant, const std::vector<std::string>& given_names) {
+    absl::string_view tenant, const std::vector<std::string>& given_names,
+    const std::vector<std::string>& without_excludes) {
   if (given_names.empty()) {
     return absl::FailedPreconditionError(
         "the agent has no policy: give it one with update");
   }
-  std::vector<std::string> names;
+  struct Assigned {
+    std::string name;
+    bool allow_excludes;
+    std::string KeyFor(absl::string_view tenant,
+                       absl::string_view content_id) const {
+      return absl::StrCat(KeyOf(tenant, name, content_id),
+                          allow_excludes ? "" : " without excludes");
+    }
+  };
+  std::vector<Assigned> assigned;
   for (const std::string& name : given_names) {
-    names.push_back(QualifiedPolicyName(tenant, name));
+    assigned.push_back(
+        {.name = QualifiedPolicyName(tenant, name),
+         .allow_excludes = std::ranges::find(without_excludes, name) ==
+                           without_excludes.end()});
   }
   // Without the files: with thousands of agents a policy's name is looked up
   // far more often than its content changes.
@@ -44,10 +58,10 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   }
   const auto find_all = [&]() -> Compiled {
     std::vector<std::string> key;
-    for (const std::string& name : names) {
-      const auto content_id = content_ids.find(name);
+    for (const Assigned& one : assigned) {
+      const auto content_id = content_ids.find(one.name);
       if (content_id == content_ids.end()) return nullptr;
-      key.push_back(KeyOf(tenant, name, content_id->second));
+      key.push_back(one.KeyFor(tenant, content_id->second));
     }
     return FindCompiled(absl::StrJoin(key, ","));
   };
@@ -57,16 +71,16 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   if (Compiled found = find_all(); found != nullptr) return found;
   std::vector<policy::PolicyAssignment> assignments;
   std::vector<std::string> key;
-  for (const std::string& name : names) {
+  for (const Assigned& one : assigned) {
     Content content;
-    if (const auto id = content_ids.find(name); id != content_ids.end()) {
-      content = FindContent(KeyOf(tenant, name, id->second));
+    if (const auto id = content_ids.find(one.name); id != content_ids.end()) {
+      content = FindContent(KeyOf(tenant, one.name, id->second));
     }
     if (content == nullptr) {
-      CUPEL_ASSIGN_OR_RETURN(content, Load(tenant, name));
+      CUPEL_ASSIGN_OR_RETURN(content, Load(tenant, one.name));
     }
-    key.push_back(KeyOf(tenant, name, content->content_id));
-    assignments.push_back({std::move(content), /*allow_excludes=*/true});
+    key.push_back(one.KeyFor(tenant, content->content_id));
+    assignments.push_back({std::move(content), one.allow_excludes});
   }
   auto compiled = policy::CompiledPolicy::Create(std::move(assignments));
   CUPEL_RETURN_IF_ERROR(WithContext(compiled.status(), "policies"));

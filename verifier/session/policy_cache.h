@@ -29,7 +29,8 @@ class PolicyCache {
       : store_(store), signers_(std::move(signers)) {}
 
   // What `tenant` means by `names`, in their order, as it is now. What is of
-  // shared policies alone is kept once for all tenants.
+  // shared policies alone is kept once for all tenants. Of those that
+  // `without_excludes` names, too, no exclude counts.
   //
   // Errors, and never a policy that lacks one of them: kFailedPrecondition
   // without any name, or if a name is missing (it is named); kInvalidArgument
@@ -37,7 +38,8 @@ class PolicyCache {
   // signatures are concerned; kDataLoss if the store's file is not the content
   // that it is said to be; and the store's.
   absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
-      absl::string_view tenant, const std::vector<std::string>& names);
+      absl::string_view tenant, const std::vector<std::string>& names,
+      const std::vector<std::string>& without_excludes = {});
 
   // Files loaded and combinations compiled since the start.
   uint64_t load_count() const;

@@ -259,7 +259,8 @@ absl::Status Session::LoadPolicy() {
   reference_.policy = nullptr;
   CUPEL_ASSIGN_OR_RETURN(
       reference_.policy,
-      policies_.Get(record_->tenant, record_->settings.policies));
+      policies_.Get(record_->tenant, record_->settings.policies,
+                    record_->settings.without_excludes));
   policy_epoch_ = record_->policy_epoch;
   return absl::OkStatus();
 }

@@ -69,6 +69,13 @@ absl::Status CheckSettings(const AgentSettings& settings) {
   for (const std::string& policy : settings.policies) {
     CUPEL_RETURN_IF_ERROR(CheckName(policy, "policy's name"));
   }
+  for (const std::string& name : settings.without_excludes) {
+    if (std::ranges::find(settings.policies, name) == settings.policies.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("without_excludes: ", Quoted(name, 200),
+                       " is none of the agent's policies"));
+    }
+  }
   for (const auto& [name, value] : settings.labels) {
     CUPEL_RETURN_IF_ERROR(CheckName(name, "label"));
     CUPEL_RETURN_IF_ERROR(CheckText(value, "label's value"));

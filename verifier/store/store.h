@@ -56,6 +56,8 @@ struct AgentSettings {
   std::string on_gap;
   // PCRs of the list beside PCR 10: 11 to 15, ascending.
   std::vector<uint32_t> list_pcrs = {};
+  // Those of `policies` whose excludes do not count.
+  std::vector<std::string> without_excludes = {};
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };
 
@@ -261,8 +263,9 @@ class Store {
   // will have). kPending where it is enrolled, kExpected where not: also where
   // it is enrolled with another EK and of no tenant, since nobody knows that
   // one, and it is forgotten. kNotFound for a policy's name, named in the
-  // message; kAlreadyExists if it was added; kFailedPrecondition if a token of
-  // the tenant has brought it with another EK.
+  // message; kInvalidArgument where `without_excludes` names another policy;
+  // kAlreadyExists if it was added; kFailedPrecondition if a token of the
+  // tenant has brought it with another EK.
   virtual absl::StatusOr<AgentRecord> AddAgent(absl::string_view tenant,
                                                const AgentId& id,
                                                const AgentSettings& settings,
