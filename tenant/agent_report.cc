@@ -46,6 +46,10 @@ Json ToJson(const AgentSettings& settings) {
   json["lab"] = settings.lab;
   json["allow_sha1_bank"] = settings.allow_sha1_bank;
   json["tolerate_violations"] = settings.tolerate_violations;
+  json["tolerated_violations"] = Json::array();
+  for (const std::string& pattern : settings.tolerated_violations) {
+    json["tolerated_violations"].push_back(EscapeForJson(pattern));
+  }
   json["padded_sha1_banks"] = Json::array();
   for (const std::string& bank : settings.padded_sha1_banks) {
     json["padded_sha1_banks"].push_back(EscapeForJson(bank));
@@ -153,6 +157,9 @@ std::string AgentText(const ReportedAgent& agent) {
     allowances.push_back(absl::StrCat("SHA-1 padded in ", bank));
   }
   if (!allowances.empty()) row("allowed", Joined(allowances));
+  if (!settings.tolerated_violations.empty()) {
+    row("violations of", Joined(settings.tolerated_violations));
+  }
   row("entries", absl::StrCat(agent.entry_count, ", ", agent.good_count,
                               " good, ", agent.excluded_count, " excluded"));
   for (const ReportedAcceptance& finding : agent.accepted) {

@@ -63,6 +63,8 @@ struct AgentSettings {
   std::vector<uint32_t> list_pcrs;         // 11 to 15, beside PCR 10
   // Those of `policies` whose excludes do not count.
   std::vector<std::string> without_excludes = {};
+  // Patterns of paths whose violations are no failure; raw bytes.
+  std::vector<std::string> tolerated_violations = {};
 };
 
 // A finding that an operator has accepted; raw bytes, as above.

@@ -55,6 +55,8 @@ AgentSettings FromProto(const v1::AgentSettings& settings) {
   result.list_pcrs = {settings.list_pcrs().begin(), settings.list_pcrs().end()};
   result.without_excludes.assign(settings.without_excludes().begin(),
                                  settings.without_excludes().end());
+  result.tolerated_violations.assign(settings.tolerated_violations().begin(),
+                                     settings.tolerated_violations().end());
   return result;
 }
 
@@ -195,6 +197,9 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
   for (const std::string& name : settings.without_excludes) {
     message.add_without_excludes(name);
+  }
+  for (const std::string& pattern : settings.tolerated_violations) {
+    message.add_tolerated_violations(pattern);
   }
   return message;
 }

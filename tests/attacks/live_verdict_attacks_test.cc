@@ -190,6 +190,22 @@ TEST_CASE("A32, A37: excludes that count no more have all judged again") {
   CHECK(scene.Shown().settings().without_excludes(0) == "loose");
 }
 
+TEST_CASE("A13, A32: violations that are tolerated no more fail") {
+  LiveScene scene;
+  Operator own = scene.verifier.As();
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
+  update.mutable_settings()->add_tolerated_violations("/usr/bin/sh$");
+  update.add_changed("tolerated_violations");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  scene.victim.machine.list.AddViolation("/usr/bin/sh");
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+  CHECK(scene.Record().counts.violations == 1);
+  update.mutable_settings()->clear_tolerated_violations();
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  CHECK(scene.stream->Settle() == "FAILED ima.violation");
+}
+
 TEST_CASE("A17: a policy that can't be read is no pass") {
   LiveScene scene;
   verifier::SqlStore& store = scene.verifier.store();

@@ -78,6 +78,8 @@ absl::Status Change(const std::string& member, const AgentSettings& wanted,
     settings.list_pcrs = wanted.list_pcrs;
   } else if (member == "without_excludes") {
     settings.without_excludes = wanted.without_excludes;
+  } else if (member == "tolerated_violations") {
+    settings.tolerated_violations = wanted.tolerated_violations;
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("changed: settings have no member ", Quoted(member, 64)));

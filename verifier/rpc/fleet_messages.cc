@@ -14,6 +14,7 @@
 #include "common/crypto/digest.h"
 #include "common/ima/entry.h"
 #include "common/policy/tpm_policy.h"
+#include "common/policy/violation_patterns.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
@@ -140,6 +141,9 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
   for (const std::string& name : settings.without_excludes) {
     message.add_without_excludes(name);
+  }
+  for (const std::string& pattern : settings.tolerated_violations) {
+    message.add_tolerated_violations(pattern);
   }
   return message;
 }
@@ -338,6 +342,14 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
   std::ranges::sort(settings.list_pcrs);
   const auto repeated = std::ranges::unique(settings.list_pcrs);
   settings.list_pcrs.erase(repeated.begin(), repeated.end());
+  std::vector<policy::ExcludePattern> patterns;
+  for (const std::string& pattern : message.tolerated_violations()) {
+    settings.tolerated_violations.push_back(pattern);
+    patterns.push_back(
+        {pattern, absl::StrCat("tolerated_violations[", patterns.size(), "]")});
+  }
+  CUPEL_RETURN_IF_ERROR(
+      policy::CompileViolationPatterns(std::move(patterns)).status());
   if (message.has_interval()) {
     CUPEL_ASSIGN_OR_RETURN(const absl::Duration interval,
                            DurationFromProto(message.interval(), "interval"));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/policy/policy_file.h"
+#include "common/policy/violation_patterns.h"
 #include "common/util/escape.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
@@ -91,6 +92,33 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
   return *std::move(compiled);
 }
 
+absl::StatusOr<std::shared_ptr<const policy::ExcludeSet>>
+PolicyCache::ViolationPatterns(const std::vector<std::string>& texts) {
+  if (texts.empty()) return nullptr;
+  std::string key;
+  std::vector<policy::ExcludePattern> patterns;
+  for (const std::string& text : texts) {
+    absl::StrAppend(&key, text.size(), " ", text);
+    patterns.push_back(
+        {text, absl::StrCat("tolerated_violations[", patterns.size(), "]")});
+  }
+  const auto find = [&] {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = violations_.find(key);
+    return found == violations_.end() ? nullptr : found->second.lock();
+  };
+  if (auto found = find(); found != nullptr) return found;
+  const std::lock_guard<std::mutex> loading(loading_);
+  if (auto found = find(); found != nullptr) return found;
+  CUPEL_ASSIGN_OR_RETURN(policy::ExcludeSet compiled,
+                         policy::CompileViolationPatterns(std::move(patterns)));
+  auto set = std::make_shared<const policy::ExcludeSet>(std::move(compiled));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Forget();
+  violations_[key] = set;
+  return set;
+}
+
 absl::StatusOr<PolicyCache::Content> PolicyCache::Load(
     absl::string_view tenant, const std::string& name) {
   auto record = store_.GetPolicy(tenant, name);
@@ -135,6 +163,8 @@ void PolicyCache::Forget() {
   absl::erase_if(contents_,
                  [](const auto& one) { return one.second.expired(); });
   absl::erase_if(compiled_,
+                 [](const auto& one) { return one.second.expired(); });
+  absl::erase_if(violations_,
                  [](const auto& one) { return one.second.expired(); });
 }
 

@@ -41,6 +41,11 @@ class PolicyCache {
       absl::string_view tenant, const std::vector<std::string>& names,
       const std::vector<std::string>& without_excludes = {});
 
+  // The patterns compiled, each combination once; nullptr for none. Errors as
+  // from policy::CompileViolationPatterns.
+  absl::StatusOr<std::shared_ptr<const policy::ExcludeSet>> ViolationPatterns(
+      const std::vector<std::string>& texts);
+
   // Files loaded and combinations compiled since the start.
   uint64_t load_count() const;
   uint64_t compile_count() const;
@@ -65,6 +70,8 @@ class PolicyCache {
       contents_;
   absl::flat_hash_map<std::string, std::weak_ptr<const policy::CompiledPolicy>>
       compiled_;
+  absl::flat_hash_map<std::string, std::weak_ptr<const policy::ExcludeSet>>
+      violations_;
   uint64_t load_count_ = 0;
   uint64_t compile_count_ = 0;
 };

@@ -216,10 +216,15 @@ absl::Status Session::CheckServed(const AgentRecord& record) const {
 void Session::TakeRecord(AgentRecord record) {
   record_ = std::move(record);
   const AgentSettings& settings = record_->settings;
-  std::shared_ptr<const policy::CompiledPolicy> policy;
-  if (policy_epoch_ == record_->policy_epoch) policy = reference_.policy;
+  // What was loaded for the present epoch stays.
+  auto [policy, violations] =
+      policy_epoch_ == record_->policy_epoch
+          ? std::pair(reference_.policy, reference_.tolerated_violations)
+          : std::pair(decltype(reference_.policy)(),
+                      decltype(reference_.tolerated_violations)());
   reference_ = {};
   reference_.policy = std::move(policy);
+  reference_.tolerated_violations = std::move(violations);
   reference_.lab = settings.lab;
   reference_.allow_sha1_bank = settings.allow_sha1_bank;
   reference_.tolerate_violations = settings.tolerate_violations;
@@ -257,6 +262,9 @@ absl::Status Session::LoadPolicy() {
     return absl::OkStatus();
   }
   reference_.policy = nullptr;
+  CUPEL_ASSIGN_OR_RETURN(
+      reference_.tolerated_violations,
+      policies_.ViolationPatterns(record_->settings.tolerated_violations));
   CUPEL_ASSIGN_OR_RETURN(
       reference_.policy,
       policies_.Get(record_->tenant, record_->settings.policies,

@@ -445,6 +445,7 @@ std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
   out.Count(settings.list_pcrs.size());
   for (const uint32_t pcr : settings.list_pcrs) out.U32(pcr);
   out.Texts(settings.without_excludes);
+  out.Texts(settings.tolerated_violations);
   return out.Take();
 }
 
@@ -473,6 +474,7 @@ absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
     settings.list_pcrs.resize(in.Count(/*min_size=*/4));
     for (uint32_t& pcr : settings.list_pcrs) pcr = in.U32();
     settings.without_excludes = in.Texts();
+    settings.tolerated_violations = in.Texts();
   }
   return in.Finish(std::move(settings));
 }

@@ -58,6 +58,9 @@ struct AgentSettings {
   std::vector<uint32_t> list_pcrs = {};
   // Those of `policies` whose excludes do not count.
   std::vector<std::string> without_excludes = {};
+  // Patterns of paths whose violations are tolerated, as
+  // policy::CompileViolationPatterns takes them.
+  std::vector<std::string> tolerated_violations = {};
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };
 

@@ -71,6 +71,26 @@ TEST_CASE("update: whose excludes do not count") {
              IsRefused("one of them"));
 }
 
+TEST_CASE("update: whose violations are tolerated") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
+  const auto update = [&](const std::string& file) {
+    return bench.Run({"update", kAgent, "--tolerate-violations-of",
+                      bench.Write("patterns", file)});
+  };
+  REQUIRE(update("/var/log/.*\n/x\xff$\n").exit_code == 0);
+  const v1::UpdateAgentRequest& request = bench.state().update;
+  CHECK(Arguments(request.changed().begin(), request.changed().end()) ==
+        Arguments{"tolerated_violations"});
+  const auto& patterns = request.settings().tolerated_violations();
+  CHECK(Arguments(patterns.begin(), patterns.end()) ==
+        Arguments{"/var/log/.*", "/x\xff$"});
+  REQUIRE(update("").exit_code == 0);
+  CHECK(request.changed_size() == 1);
+  CHECK(request.settings().tolerated_violations().empty());
+  CHECK_THAT(update("log\n"), IsRefused("begin it"));
+}
+
 TEST_CASE("update: by label, and all") {
   OnlineBench bench;
   (*bench.AddTrusted(kAgent).mutable_settings()->mutable_labels())["site"] =

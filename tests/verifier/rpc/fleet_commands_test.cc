@@ -131,6 +131,34 @@ TEST_CASE("A40: a tenant has agents attested at once so often") {
   CHECK(refused_after(other) >= 1);
 }
 
+TEST_CASE("Settings that mean nothing are refused") {
+  Rig rig;
+  rig.Add();
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(Id());
+  update.add_changed("tolerated_violations");
+  const auto tolerate = [&](const std::vector<std::string>& patterns) {
+    update.mutable_settings()->mutable_tolerated_violations()->Assign(
+        patterns.begin(), patterns.end());
+    return rig.commands.Update(rig.admin, update).status();
+  };
+  REQUIRE_THAT(tolerate({"/var/log/.*", "/x\xff"}), IsOk());
+  CHECK(rig.Get().settings.tolerated_violations ==
+        std::vector<std::string>{"/var/log/.*", "/x\xff"});
+  CHECK_THAT(tolerate({"/fine", "log"}),
+             StatusIs(kInvalidArgument, "tolerated_violations[1]"));
+  CHECK_THAT(tolerate(std::vector<std::string>(1000, "/a")),
+             StatusIs(kResourceExhausted));
+  CHECK(rig.Get().settings.tolerated_violations.size() == 2);
+
+  update.clear_changed();
+  update.add_changed("without_excludes");
+  update.mutable_settings()->clear_tolerated_violations();
+  update.mutable_settings()->add_without_excludes("base");
+  CHECK_THAT(rig.commands.Update(rig.admin, update).status(),
+             StatusIs(kInvalidArgument, "none of the agent's policies"));
+}
+
 TEST_CASE("A finding is accepted in the boot that it was found in") {
   Rig rig;
   rig.Add();
