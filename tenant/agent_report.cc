@@ -78,6 +78,15 @@ Json ToJson(const std::vector<ReportedFinding>& findings) {
   return json;
 }
 
+Json ToJson(const std::vector<JudgedPolicy>& policies) {
+  Json json = Json::array();
+  for (const JudgedPolicy& policy : policies) {
+    json.push_back({{"policy", EscapeForJson(policy.name)},
+                    {"content_id", EscapeForJson(policy.content_id)}});
+  }
+  return json;
+}
+
 std::string AcceptanceText(const ReportedAcceptance& finding) {
   return absl::StrCat(
       EscapeForDisplay(finding.id), finding.path.empty() ? "" : " ",
@@ -162,6 +171,10 @@ std::string AgentText(const ReportedAgent& agent) {
   }
   row("entries", absl::StrCat(agent.entry_count, ", ", agent.good_count,
                               " good, ", agent.excluded_count, " excluded"));
+  for (const JudgedPolicy& policy : agent.judged_policies) {
+    row("judged by", absl::StrCat(EscapeForDisplay(policy.name), " ",
+                                  EscapeForDisplay(policy.content_id)));
+  }
   for (const ReportedAcceptance& finding : agent.accepted) {
     row("accepted", AcceptanceText(finding));
   }
@@ -210,6 +223,7 @@ Json ToJson(const ReportedAgent& agent) {
   json["restart_count"] = agent.restart_count;
   json["boot_composite"] = EscapeForJson(agent.boot_composite);
   json["approved_boot_composite"] = EscapeForJson(agent.pinned_boot_composite);
+  json["judged_by"] = ToJson(agent.judged_policies);
   json["accepted"] = Json::array();
   for (const ReportedAcceptance& finding : agent.accepted) {
     json["accepted"].push_back(ToJson(finding));
@@ -228,6 +242,9 @@ Json ToJson(const FleetEvent& event) {
     json["previous"] = std::string(AgentStateName(event.previous));
   }
   json["text"] = EscapeForJson(event.text);
+  if (!event.judged_policies.empty()) {
+    json["judged_by"] = ToJson(event.judged_policies);
+  }
   json["findings"] = ToJson(event.findings);
   return json;
 }

@@ -79,6 +79,12 @@ struct ReportedAcceptance {
   absl::Time time;
 };
 
+// A policy that a verdict was reached with; raw bytes, as above.
+struct JudgedPolicy {
+  std::string name;
+  std::string content_id;  // SHA-256 of its file, hex
+};
+
 // An agent as the verifier tells it; raw bytes, as above.
 struct ReportedAgent {
   std::string id;
@@ -102,6 +108,8 @@ struct ReportedAgent {
   std::string boot_composite;
   std::string pinned_boot_composite;  // empty: no boot is approved
   std::string state_reason;
+  // Those of the last verdict, in their order; not in a list.
+  std::vector<JudgedPolicy> judged_policies;
 
   // What people are shown: the state, or "UNREACHABLE" for an agent that is
   // silent while TRUSTED or PENDING.
@@ -141,6 +149,7 @@ struct FleetEvent {
   AgentState previous = AgentState::kUnknown;
   std::vector<ReportedFinding> findings;
   std::string text;
+  std::vector<JudgedPolicy> judged_policies = {};  // of a verdict
 };
 
 struct Reactivation {

@@ -60,6 +60,15 @@ AgentSettings FromProto(const v1::AgentSettings& settings) {
   return result;
 }
 
+std::vector<JudgedPolicy> FromProto(
+    const google::protobuf::RepeatedPtrField<v1::JudgedPolicy>& policies) {
+  std::vector<JudgedPolicy> result;
+  for (const v1::JudgedPolicy& policy : policies) {
+    result.push_back({policy.name(), policy.content_id()});
+  }
+  return result;
+}
+
 // Why no connection came about, as far as gRPC's words tell.
 std::string ConnectionTrouble(absl::string_view words) {
   const std::string lower = absl::AsciiStrToLower(words);
@@ -145,6 +154,7 @@ ReportedAgent FromProto(const v1::Agent& agent) {
   result.boot_composite = agent.boot_composite();
   result.pinned_boot_composite = agent.pinned_boot_composite();
   result.state_reason = agent.state_reason();
+  result.judged_policies = FromProto(agent.judged_policies());
   return result;
 }
 
@@ -158,6 +168,7 @@ FleetEvent FromProto(const v1::Event& event) {
     result.findings.push_back(FromProto(finding));
   }
   result.text = event.text();
+  result.judged_policies = FromProto(event.judged_policies());
   return result;
 }
 

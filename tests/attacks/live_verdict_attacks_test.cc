@@ -206,6 +206,35 @@ TEST_CASE("A13, A32: violations that are tolerated no more fail") {
   CHECK(scene.stream->Settle() == "FAILED ima.violation");
 }
 
+TEST_CASE("A32: a verdict says which policies it was reached with") {
+  LiveScene scene;
+  const auto stored = [&] {
+    return scene.verifier.store()
+        .GetPolicy("default", PolicyNameOf(scene.victim))
+        ->content_id;
+  };
+  const auto last_event = [&] {
+    return scene.verifier.store().EventsAfter("default", 0, 1000)->back();
+  };
+  const std::string first = stored();
+  REQUIRE(scene.Shown().judged_policies_size() == 1);
+  CHECK(scene.Shown().judged_policies(0).name() == PolicyNameOf(scene.victim));
+  CHECK(scene.Shown().judged_policies(0).content_id() == first);
+  REQUIRE(last_event().policies.size() == 1);
+  CHECK(last_event().policies[0].content_id == first);
+
+  // Another version: until it is judged by that, nothing says that it was.
+  scene.victim.machine.policy.digests["/tmp/more"] = {FileDigestOf("more")};
+  scene.UpdatePolicy(scene.victim);
+  REQUIRE(stored() != first);
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+  CHECK(scene.Shown().judged_policies(0).content_id() == stored());
+  CHECK(last_event().policies[0].content_id == stored());
+  scene.victim.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  CHECK_THAT(scene.stream->Settle(), StartsWith("FAILED"));
+  CHECK(last_event().policies[0].content_id == stored());
+}
+
 TEST_CASE("A17: a policy that can't be read is no pass") {
   LiveScene scene;
   verifier::SqlStore& store = scene.verifier.store();

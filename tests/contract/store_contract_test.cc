@@ -736,6 +736,40 @@ TEST_CASE_METHOD(Fixture, "a verdict and its progress are one",
   }
 }
 
+TEST_CASE_METHOD(Fixture, "a verdict remembers what it was reached with",
+                 "[contract][verdict]") {
+  const AgentRecord agent = MakePending();
+  CHECK(agent.judged_policies.empty());
+  const std::vector<JudgedPolicy> policies = {{"base", HexOf("1")},
+                                              {"shared/x", HexOf("2")}};
+  const auto record = [&](const std::vector<JudgedPolicy>& with,
+                          std::optional<AgentState> state) {
+    VerdictWrite write = VerdictFor(agent, state);
+    write.policies = with;
+    const auto results = store().RecordVerdicts(std::vector{write});
+    REQUIRE_THAT(StatusOf(results[0]), IsOk());
+    // A session that applies a renewal itself has the same record.
+    AgentRecord renewed = Get();
+    ApplyRenewal(write, now_, renewed);
+    CHECK(renewed.judged_policies == Get().judged_policies);
+  };
+  record(policies, AgentState::kTrusted);
+  CHECK(Get().judged_policies == policies);
+  CHECK(store().EventsAfter("acme", 0, 100)->back().policies == policies);
+  // One that renews it, and one that no policy has to do with.
+  std::vector<JudgedPolicy> others = policies;
+  others[0].content_id = HexOf("3");
+  record(others, AgentState::kTrusted);
+  CHECK(Get().judged_policies == others);
+  record({}, AgentState::kFailed);
+  CHECK(Get().judged_policies == others);
+  CHECK(store().EventsAfter("acme", 0, 100)->back().policies.empty());
+  // What an operator does is no verdict.
+  REQUIRE_THAT(store().Reactivate("acme", Id(1), {}, "ann"), IsOk());
+  CHECK(store().EventsAfter("acme", 0, 100)->back().policies.empty());
+  CHECK(Get().judged_policies == others);
+}
+
 TEST_CASE_METHOD(Fixture, "agents are counted in the states that are shown",
                  "[contract][verdict]") {
   using Counts = std::map<AgentState, uint64_t>;

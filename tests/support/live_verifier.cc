@@ -228,7 +228,8 @@ std::string Describe(const AgentRecord& record) {
       record.progress.entry_count, "\ncounts ",
       Short(verifier::EncodeCounts(record.counts)), "\naccepted ",
       Short(verifier::EncodeAccepted(record.accepted)), "\nfindings ",
-      Short(verifier::EncodeFindings(record.findings)));
+      Short(verifier::EncodeFindings(record.findings)), "\njudged by ",
+      Short(verifier::EncodeJudgedPolicies(record.judged_policies)));
   for (const appraisal::Finding& finding : record.findings) {
     absl::StrAppend(&text, "\n  ", finding.id);
   }

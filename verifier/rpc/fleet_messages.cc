@@ -118,6 +118,13 @@ v1::AcceptedFinding ToProto(const AcceptedFinding& finding) {
   return message;
 }
 
+v1::JudgedPolicy ToProto(const JudgedPolicy& policy) {
+  v1::JudgedPolicy message;
+  message.set_name(Text(policy.name));
+  message.set_content_id(Text(policy.content_id));
+  return message;
+}
+
 v1::AgentSettings ToProto(const AgentSettings& settings) {
   v1::AgentSettings message;
   for (const std::string& policy : settings.policies) {
@@ -180,6 +187,9 @@ v1::Agent ToProto(const AgentRecord& record, absl::Time now,
     for (const AcceptedFinding& finding : record.accepted) {
       *message.add_accepted() = ToProto(finding);
     }
+    for (const JudgedPolicy& policy : record.judged_policies) {
+      *message.add_judged_policies() = ToProto(policy);
+    }
   }
   message.set_entry_count(record.counts.entries);
   message.set_good_count(record.counts.good);
@@ -205,6 +215,9 @@ v1::Event ToProto(const AgentEvent& event) {
     *message.add_findings() = ToProto(finding);
   }
   message.set_text(Text(event.text));
+  for (const JudgedPolicy& policy : event.policies) {
+    *message.add_judged_policies() = ToProto(policy);
+  }
   return message;
 }
 

@@ -270,6 +270,13 @@ absl::Status Session::LoadPolicy() {
       policies_.Get(record_->tenant, record_->settings.policies,
                     record_->settings.without_excludes));
   policy_epoch_ = record_->policy_epoch;
+  judged_policies_.clear();
+  const auto& assignments = reference_.policy->assignments();
+  for (size_t i = 0; i < assignments.size(); ++i) {
+    judged_policies_.push_back(
+        {.name = record_->settings.policies[i],
+         .content_id = assignments[i].policy->content_id});
+  }
   return absl::OkStatus();
 }
 
@@ -776,6 +783,8 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal,
   write.boot_composite = boot_composite_;
   write.decided = true;
   write.clock_info = evidence_clock_;
+  // Should others have been loaded since, the epoch refuses all of it.
+  write.policies = judged_policies_;
   const bool has_failed = record_->state == AgentState::kFailed;
   if (appraisal.verdict == Verdict::kPass) {
     // A failed agent stays so until an operator says otherwise, and so does

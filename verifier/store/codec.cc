@@ -479,6 +479,28 @@ absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
   return in.Finish(std::move(settings));
 }
 
+std::vector<uint8_t> EncodeJudgedPolicies(
+    std::span<const JudgedPolicy> policies) {
+  Writer out('J');
+  out.Count(policies.size());
+  for (const JudgedPolicy& policy : policies) {
+    out.Text(policy.name);
+    out.Text(policy.content_id);
+  }
+  return out.Take();
+}
+
+absl::StatusOr<std::vector<JudgedPolicy>> DecodeJudgedPolicies(
+    std::span<const uint8_t> bytes) {
+  Reader in(bytes, 'J', "policies of a verdict");
+  std::vector<JudgedPolicy> policies(in.Count(/*min_size=*/8));
+  for (JudgedPolicy& policy : policies) {
+    policy.name = in.Text();
+    policy.content_id = in.Text();
+  }
+  return in.Finish(std::move(policies));
+}
+
 std::vector<uint8_t> EncodeEnrollment(const Enrollment& enrollment) {
   Writer out('E');
   out.Bytes(enrollment.ek_certificate);

@@ -112,6 +112,10 @@ const std::vector<std::vector<std::string>>& Steps() {
           R"(CREATE INDEX policies_without_files
              ON policies (tenant, name, version, content_id, created, size,
              digest_count))",
+
+          // What a verdict was reached with.
+          "ALTER TABLE agents ADD COLUMN judged_policies BLOB",
+          "ALTER TABLE events ADD COLUMN policies BLOB",
       },
   };
   return steps;

@@ -105,8 +105,9 @@ constexpr char kAgentColumns[] =
     "agent_id, tenant, state, state_reason, wanted_ek_sha256, enrollment,"
     " settings, policy_epoch, owner_epoch, valid_until, last_attested,"
     " last_seen, attestation_count, counts, accepted, boot_composite,"
-    " pinned_boot_composite, progress, findings, clock_info, ek_vouched";
-constexpr char kAgentTypes[] = "ttittbbiiiiiibbttbbbi";
+    " pinned_boot_composite, progress, findings, clock_info, ek_vouched,"
+    " judged_policies";
+constexpr char kAgentTypes[] = "ttittbbiiiiiibbttbbbib";
 
 AgentState StateFromSql(uint64_t number) {
   return static_cast<AgentState>(number);
@@ -126,6 +127,16 @@ absl::StatusOr<AgentId> IdFromSql(const std::string& text) {
         absl::StrCat("store: ", Quoted(text, 80), " is no agent's id"));
   }
   return id;
+}
+
+absl::StatusOr<std::vector<JudgedPolicy>> JudgedFromSql(
+    const std::optional<SqlBytes>& bytes) {
+  if (!bytes.has_value()) return std::vector<JudgedPolicy>();
+  return DecodeJudgedPolicies(*bytes);
+}
+SqlValue JudgedToSql(const std::vector<JudgedPolicy>& policies) {
+  if (policies.empty()) return SqlValue();
+  return EncodeJudgedPolicies(policies);
 }
 
 absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
@@ -154,6 +165,7 @@ absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
   const SqlBytes findings = in.Bytes();
   const auto clock_info = in.OptionalBytes();
   agent.ek_vouched = in.Number() != 0;
+  const auto judged_policies = in.OptionalBytes();
   CUPEL_RETURN_IF_ERROR(in.status());
   if (!IsState(state)) {
     return absl::DataLossError(
@@ -168,6 +180,7 @@ absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
   if (clock_info.has_value()) {
     CUPEL_ASSIGN_OR_RETURN(agent.clock_info, DecodeClockInfo(*clock_info));
   }
+  CUPEL_ASSIGN_OR_RETURN(agent.judged_policies, JudgedFromSql(judged_policies));
   return agent;
 }
 
@@ -423,6 +436,7 @@ constexpr char kSetVerdict[] =
     " attestation_count = attestation_count + :one,"
     " boot_composite = COALESCE(:composite, boot_composite),"
     " clock_info = COALESCE(:clock, clock_info),"
+    " judged_policies = COALESCE(:policies, judged_policies),"
     " state_reason = CASE WHEN :sets_reason = 1 OR state = 3"
     " THEN COALESCE(:reason, state_reason) ELSE state_reason END,"
     " valid_until = CASE WHEN :has_state = 1 THEN :until"
@@ -443,6 +457,7 @@ std::vector<SqlValue> VerdictValues(
       SqlNumber(write.decided ? 1 : 0),
       write.boot_composite.empty() ? SqlValue() : SqlText(write.boot_composite),
       ClockToSql(write.clock_info),
+      JudgedToSql(write.policies),
       has_state,
       write.reason.empty() ? SqlValue() : SqlText(StorableReason(write)),
       has_state,
@@ -582,7 +597,8 @@ absl::Status SqlStore::WriteEvent(Connection& db, absl::Time time,
                                   AgentState previous, AgentState state,
                                   absl::string_view text,
                                   const std::vector<Finding>& findings,
-                                  bool of_findings) {
+                                  bool of_findings,
+                                  const std::vector<JudgedPolicy>& policies) {
   const SqlValue kind = SqlNumber(of_findings ? 1 : 0);
   const SqlValue agent = SqlText(id.ToString());
   CUPEL_RETURN_IF_ERROR(
@@ -591,12 +607,15 @@ absl::Status SqlStore::WriteEvent(Connection& db, absl::Time time,
   CUPEL_RETURN_IF_ERROR(
       db.Execute(
             "INSERT INTO events (sequence, time, tenant, agent_id, previous,"
-            " state, description, findings, of_findings) SELECT value, :time,"
-            " :tenant, :id, :previous, :state, :text, :findings, :kind"
+            " state, description, findings, of_findings, policies)"
+            " SELECT value, :time,"
+            " :tenant, :id, :previous, :state, :text, :findings, :kind,"
+            " :policies"
             " FROM sequences WHERE name = 'event'",
             {SqlTime(time), SqlText(tenant), agent, StateToSql(previous),
              StateToSql(state), SqlText(text),
-             EncodeFindings(Bounded(findings, kEventBounds)), kind})
+             EncodeFindings(Bounded(findings, kEventBounds)), kind,
+             JudgedToSql(policies)})
           .status());
   // Those before the last so many; nothing where there are fewer.
   return db
@@ -1517,7 +1536,8 @@ absl::StatusOr<AgentRecord> SqlStore::ChangeIn(Connection& db, absl::Time now,
       (has_findings && encoded_findings != known_findings)) {
     CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, tenant, write.id, previous, state,
                                      StorableReason(write), findings,
-                                     /*of_findings=*/state == previous));
+                                     /*of_findings=*/state == previous,
+                                     write.policies));
   }
   return ReadAgent(db, write.id);
 }
@@ -1601,9 +1621,9 @@ absl::StatusOr<std::vector<AgentEvent>> SqlStore::EventsAfter(
       const auto rows,
       locked.connection->Query(
           "SELECT sequence, time, tenant, agent_id, previous, state,"
-          " description, findings FROM events WHERE tenant = :tenant"
+          " description, findings, policies FROM events WHERE tenant = :tenant"
           " AND sequence > :sequence ORDER BY sequence LIMIT :count",
-          "iittiitb",
+          "iittiitbb",
           {SqlText(tenant), SqlNumber(std::min(sequence, kHighest)),
            SqlNumber(limit)}));
   std::vector<AgentEvent> events;
@@ -1619,6 +1639,7 @@ absl::StatusOr<std::vector<AgentEvent>> SqlStore::EventsAfter(
     const uint64_t state = in.Number();
     event.text = in.Text();
     CUPEL_ASSIGN_OR_RETURN(event.findings, DecodeFindings(in.Bytes()));
+    CUPEL_ASSIGN_OR_RETURN(event.policies, JudgedFromSql(in.OptionalBytes()));
     CUPEL_RETURN_IF_ERROR(in.status());
     if (!IsState(previous) || !IsState(state)) {
       return absl::DataLossError(

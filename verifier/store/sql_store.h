@@ -224,13 +224,15 @@ class SqlStore : public Store {
   absl::StatusOr<AgentRecord> Add(absl::string_view tenant, const AgentId& id,
                                   const AgentSettings& settings,
                                   EkBinding binding, absl::string_view who);
-  // `of_findings`: nothing but what was found has changed.
+  // `of_findings`: nothing but what was found has changed. `policies`: what a
+  // verdict was reached with.
   absl::Status WriteEvent(Connection& db, absl::Time time,
                           absl::string_view tenant, const AgentId& id,
                           AgentState previous, AgentState state,
                           absl::string_view text,
                           const std::vector<appraisal::Finding>& findings = {},
-                          bool of_findings = false);
+                          bool of_findings = false,
+                          const std::vector<JudgedPolicy>& policies = {});
 
   std::vector<absl::StatusOr<RecordedVerdict>> WriteVerdicts(
       std::span<const VerdictWrite> writes);

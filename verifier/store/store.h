@@ -87,6 +87,13 @@ struct AcceptedFinding {
   absl::Time time;
 };
 
+// A policy that a verdict was reached with.
+struct JudgedPolicy {
+  std::string name;        // as the agent's tenant names it
+  std::string content_id;  // SHA-256 of the file, hex
+  friend bool operator==(const JudgedPolicy&, const JudgedPolicy&) = default;
+};
+
 struct AgentRecord {
   AgentId id;
   std::string tenant = {};  // empty: of none yet
@@ -121,6 +128,8 @@ struct AgentRecord {
   // of the last one that passed.
   std::optional<tpm::ClockInfo> clock_info = {};
   appraisal::Progress progress = {};
+  // Those that the last verdict was reached with, in their order.
+  std::vector<JudgedPolicy> judged_policies = {};
 
   // kTrusted only while it is valid, else what `now` makes of it (kPending).
   AgentState StateAt(absl::Time now) const;
@@ -177,6 +186,9 @@ struct VerdictWrite {
   // Makes an event of it, with `reason` as its text, even if neither state nor
   // findings change.
   bool is_event = false;
+  // What it was reached with; kept with it, and with its event. Empty, of what
+  // no policy has anything to do with, leaves what is there.
+  std::vector<JudgedPolicy> policies = {};
 };
 
 // What came of a VerdictWrite.
@@ -201,6 +213,7 @@ struct AgentEvent {
   AgentState state = AgentState::kEnrolled;
   std::string text;
   std::vector<appraisal::Finding> findings;  // the first few
+  std::vector<JudgedPolicy> policies = {};   // of a verdict
 };
 
 struct AgentFilter {

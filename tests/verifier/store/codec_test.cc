@@ -234,6 +234,14 @@ TEST_CASE("the other values are stored exactly", "[store]") {
   CHECK(DecodeEnrollment(EncodeEnrollment(enrollment))->time ==
         enrollment.time);
 
+  const std::vector<JudgedPolicy> policies = {{"shared/base", "ab"}, {"", ""}};
+  const auto encode_policies = [](const std::vector<JudgedPolicy>& value) {
+    return EncodeJudgedPolicies(value);
+  };
+  CheckExact(EncodeJudgedPolicies(policies), encode_policies,
+             DecodeJudgedPolicies);
+  CHECK(*DecodeJudgedPolicies(EncodeJudgedPolicies(policies)) == policies);
+
   const std::vector<AcceptedFinding> accepted = {
       {"ima.violation", "/\xff", "", 1, 2, "ann", "why", absl::UnixEpoch()}};
   const auto encode = [](const std::vector<AcceptedFinding>& value) {
