@@ -216,15 +216,13 @@ absl::Status Session::CheckServed(const AgentRecord& record) const {
 void Session::TakeRecord(AgentRecord record) {
   record_ = std::move(record);
   const AgentSettings& settings = record_->settings;
+  appraisal::Reference reference;
   // What was loaded for the present epoch stays.
-  auto [policy, violations] =
-      policy_epoch_ == record_->policy_epoch
-          ? std::pair(reference_.policy, reference_.tolerated_violations)
-          : std::pair(decltype(reference_.policy)(),
-                      decltype(reference_.tolerated_violations)());
-  reference_ = {};
-  reference_.policy = std::move(policy);
-  reference_.tolerated_violations = std::move(violations);
+  if (policy_epoch_ == record_->policy_epoch) {
+    reference.policy = std::move(reference_.policy);
+    reference.tolerated_violations = std::move(reference_.tolerated_violations);
+  }
+  reference_ = std::move(reference);
   reference_.lab = settings.lab;
   reference_.allow_sha1_bank = settings.allow_sha1_bank;
   reference_.tolerate_violations = settings.tolerate_violations;
