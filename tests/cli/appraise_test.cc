@@ -197,17 +197,22 @@ TEST_CASE("appraise --pad-sha1") {
             .exit_code == 0);
 }
 
-TEST_CASE("appraise --tolerate-violations") {
-  const Case c;
+// Of a machine with five violations.
+Arguments AppraiseViolations(const Case& c) {
   const std::string name = "ng-tcb-violations";
   Spill(c.allowlist, AllowlistFor(name));
-  const Arguments command = {"appraise",
-                             "--ima-list",
-                             ListOf(name),
-                             "--allowlist",
-                             c.allowlist,
-                             "--pcrs",
-                             VectorPath("ima/" + name + "/pcrs.json")};
+  return {"appraise",
+          "--ima-list",
+          ListOf(name),
+          "--allowlist",
+          c.allowlist,
+          "--pcrs",
+          VectorPath("ima/" + name + "/pcrs.json")};
+}
+
+TEST_CASE("appraise --tolerate-violations") {
+  const Case c;
+  const Arguments command = AppraiseViolations(c);
   const CommandResult result = Tenant(command);
   CHECK(result.exit_code == 1);
   CHECK(absl::StrContains(result.out, "WARNING - ima.violation"));
@@ -223,16 +228,8 @@ TEST_CASE("appraise --tolerate-violations") {
 
 TEST_CASE("appraise --tolerate-violations-of") {
   const Case c;
-  const std::string name = "ng-tcb-violations";
-  Spill(c.allowlist, AllowlistFor(name));
-  const Arguments command = {"appraise",
-                             "--ima-list",
-                             ListOf(name),
-                             "--allowlist",
-                             c.allowlist,
-                             "--pcrs",
-                             VectorPath("ima/" + name + "/pcrs.json"),
-                             "--tolerate-violations-of"};
+  const Arguments command =
+      AppraiseViolations(c) + Arguments{"--tolerate-violations-of"};
   const auto tolerate = [&](const std::string& patterns) {
     return Tenant(command + Arguments{c.Write("patterns", patterns)});
   };
