@@ -34,6 +34,10 @@ Json ToJson(const AgentSettings& settings) {
   for (const std::string& name : settings.policies) {
     json["policies"].push_back(EscapeForJson(name));
   }
+  json["without_excludes"] = Json::array();
+  for (const std::string& name : settings.without_excludes) {
+    json["without_excludes"].push_back(EscapeForJson(name));
+  }
   json["labels"] = Json::object();
   for (const auto& [key, value] : settings.labels) {
     json["labels"][EscapeForJson(key)] = EscapeForJson(value);
@@ -42,6 +46,10 @@ Json ToJson(const AgentSettings& settings) {
   json["lab"] = settings.lab;
   json["allow_sha1_bank"] = settings.allow_sha1_bank;
   json["tolerate_violations"] = settings.tolerate_violations;
+  json["tolerated_violations"] = Json::array();
+  for (const std::string& pattern : settings.tolerated_violations) {
+    json["tolerated_violations"].push_back(EscapeForJson(pattern));
+  }
   json["padded_sha1_banks"] = Json::array();
   for (const std::string& bank : settings.padded_sha1_banks) {
     json["padded_sha1_banks"].push_back(EscapeForJson(bank));
@@ -66,6 +74,15 @@ Json ToJson(const std::vector<ReportedFinding>& findings) {
   Json json = Json::array();
   for (const ReportedFinding& finding : findings) {
     json.push_back(ToJson(finding));
+  }
+  return json;
+}
+
+Json ToJson(const std::vector<JudgedPolicy>& policies) {
+  Json json = Json::array();
+  for (const JudgedPolicy& policy : policies) {
+    json.push_back({{"policy", EscapeForJson(policy.name)},
+                    {"content_id", EscapeForJson(policy.content_id)}});
   }
   return json;
 }
@@ -128,6 +145,9 @@ std::string AgentText(const ReportedAgent& agent) {
   row("EK SHA-256",
       agent.ek_sha256.empty() ? "-" : EscapeForDisplay(agent.ek_sha256));
   row("policies", Joined(settings.policies));
+  if (!settings.without_excludes.empty()) {
+    row("no excludes of", Joined(settings.without_excludes));
+  }
   row("labels", LabelsText(settings.labels));
   row("boot", BootText(settings));
   row("PCR 0-9", agent.boot_composite.empty()
@@ -146,8 +166,15 @@ std::string AgentText(const ReportedAgent& agent) {
     allowances.push_back(absl::StrCat("SHA-1 padded in ", bank));
   }
   if (!allowances.empty()) row("allowed", Joined(allowances));
+  if (!settings.tolerated_violations.empty()) {
+    row("violations of", Joined(settings.tolerated_violations));
+  }
   row("entries", absl::StrCat(agent.entry_count, ", ", agent.good_count,
                               " good, ", agent.excluded_count, " excluded"));
+  for (const JudgedPolicy& policy : agent.judged_policies) {
+    row("judged by", absl::StrCat(EscapeForDisplay(policy.name), " ",
+                                  EscapeForDisplay(policy.content_id)));
+  }
   for (const ReportedAcceptance& finding : agent.accepted) {
     row("accepted", AcceptanceText(finding));
   }
@@ -196,6 +223,7 @@ Json ToJson(const ReportedAgent& agent) {
   json["restart_count"] = agent.restart_count;
   json["boot_composite"] = EscapeForJson(agent.boot_composite);
   json["approved_boot_composite"] = EscapeForJson(agent.pinned_boot_composite);
+  json["judged_by"] = ToJson(agent.judged_policies);
   json["accepted"] = Json::array();
   for (const ReportedAcceptance& finding : agent.accepted) {
     json["accepted"].push_back(ToJson(finding));
@@ -214,6 +242,9 @@ Json ToJson(const FleetEvent& event) {
     json["previous"] = std::string(AgentStateName(event.previous));
   }
   json["text"] = EscapeForJson(event.text);
+  if (!event.judged_policies.empty()) {
+    json["judged_by"] = ToJson(event.judged_policies);
+  }
   json["findings"] = ToJson(event.findings);
   return json;
 }

@@ -54,7 +54,9 @@ absl::string_view Cure(const Finding& finding) {
       {"ima.boot_aggregate_zero", "--lab accepts it"},
       {"ima.list_malformed",
        "copy the list again, in binary; see --big-endian and --digest-size"},
-      {"ima.violation", "--tolerate-violations accepts it"},
+      {"ima.violation",
+       "--tolerate-violations accepts it, --tolerate-violations-of those of "
+       "some paths"},
       {"pcr.bank_not_extended", "--lab accepts it"},
       {"pcr.bank_weak", "--allow-sha1-bank accepts it"},
       {"quote.malformed", "give tpm2_quote's -m and -s files as they are"},

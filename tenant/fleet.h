@@ -61,6 +61,10 @@ struct AgentSettings {
   std::string bank;                        // empty: the verifier's choice
   std::string on_gap;                      // "event", "failure", empty: event
   std::vector<uint32_t> list_pcrs;         // 11 to 15, beside PCR 10
+  // Those of `policies` whose excludes do not count.
+  std::vector<std::string> without_excludes = {};
+  // Patterns of paths whose violations are no failure; raw bytes.
+  std::vector<std::string> tolerated_violations = {};
 };
 
 // A finding that an operator has accepted; raw bytes, as above.
@@ -73,6 +77,12 @@ struct ReportedAcceptance {
   std::string who;
   std::string why;
   absl::Time time;
+};
+
+// A policy that a verdict was reached with; raw bytes, as above.
+struct JudgedPolicy {
+  std::string name;
+  std::string content_id;  // SHA-256 of its file, hex
 };
 
 // An agent as the verifier tells it; raw bytes, as above.
@@ -98,6 +108,8 @@ struct ReportedAgent {
   std::string boot_composite;
   std::string pinned_boot_composite;  // empty: no boot is approved
   std::string state_reason;
+  // Those of the last verdict, in their order; not in a list.
+  std::vector<JudgedPolicy> judged_policies;
 
   // What people are shown: the state, or "UNREACHABLE" for an agent that is
   // silent while TRUSTED or PENDING.
@@ -137,6 +149,7 @@ struct FleetEvent {
   AgentState previous = AgentState::kUnknown;
   std::vector<ReportedFinding> findings;
   std::string text;
+  std::vector<JudgedPolicy> judged_policies = {};  // of a verdict
 };
 
 struct Reactivation {

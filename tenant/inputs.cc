@@ -15,6 +15,7 @@
 #include "common/policy/allowlist.h"
 #include "common/policy/exclude_list.h"
 #include "common/policy/policy_file.h"
+#include "common/policy/violation_patterns.h"
 #include "common/tpm/constants.h"
 #include "common/util/bytes.h"
 #include "common/util/escape.h"
@@ -86,13 +87,15 @@ absl::StatusOr<RuntimePolicy> LoadPolicy(
   return ParseWithKey(std::move(bytes), OriginName(path), key);
 }
 
-absl::Status AddExcludes(const std::string& path, RuntimePolicy& policy) {
+absl::StatusOr<policy::ExcludeList> LoadExcludeList(const std::string& path) {
   CUPEL_ASSIGN_OR_RETURN(
       const auto bytes,
       ReadTextFile(path, "an exclude list (a regular expression a line)"));
-  CUPEL_ASSIGN_OR_RETURN(
-      policy::ExcludeList list,
-      policy::ParseExcludeList(AsText(bytes), OriginName(path)));
+  return policy::ParseExcludeList(AsText(bytes), OriginName(path));
+}
+
+absl::Status AddExcludes(const std::string& path, RuntimePolicy& policy) {
+  CUPEL_ASSIGN_OR_RETURN(policy::ExcludeList list, LoadExcludeList(path));
   std::ranges::move(list.patterns, std::back_inserter(policy.excludes));
   std::ranges::move(list.warnings, std::back_inserter(policy.warnings));
   return absl::OkStatus();
@@ -330,6 +333,14 @@ void PrintWarnings(std::span<const policy::PolicyWarning> warnings) {
             : absl::StrCat(", ", kind.count, " in all: see policy lint"),
         "]"));
   }
+}
+
+absl::StatusOr<policy::ExcludeList> LoadViolationPatterns(
+    const std::string& path) {
+  CUPEL_ASSIGN_OR_RETURN(policy::ExcludeList list, LoadExcludeList(path));
+  CUPEL_RETURN_IF_ERROR(
+      policy::CompileViolationPatterns(list.patterns).status());
+  return list;
 }
 
 absl::StatusOr<policy::TpmPolicy> LoadTpmPolicy(const std::string& path) {

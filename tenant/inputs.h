@@ -15,6 +15,7 @@
 #include "common/crypto/digest.h"
 #include "common/ima/list_parser.h"
 #include "common/policy/compiled_policy.h"
+#include "common/policy/exclude_list.h"
 #include "common/policy/runtime_policy.h"
 #include "common/policy/tpm_policy.h"
 #include "common/tpm/pcr_file.h"
@@ -101,6 +102,11 @@ std::vector<policy::PolicyWarning> WarningsOf(
 // Prints warnings on standard error, a line for each kind: a policy can have
 // thousands.
 void PrintWarnings(std::span<const policy::PolicyWarning> warnings);
+
+// Reads patterns of paths whose violations are tolerated, as
+// policy::CompileViolationPatterns takes them: a file as an exclude list.
+absl::StatusOr<policy::ExcludeList> LoadViolationPatterns(
+    const std::string& path);
 
 // Reads a tpm_policy.
 absl::StatusOr<policy::TpmPolicy> LoadTpmPolicy(const std::string& path);

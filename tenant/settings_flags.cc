@@ -64,6 +64,17 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
          "they count, in this order",
          "NAME")
       ->allow_extra_args(false);
+  option(
+      "--without-excludes", without_excludes,
+      "One of its policies whose excludes do not count. May be given several "
+      "times",
+      "NAME")
+      ->allow_extra_args(false);
+  command
+      .add_flag("--with-excludes", with_excludes,
+                "The excludes of all its policies count: takes "
+                "--without-excludes back")
+      ->group(kGroup);
   option("--allowlist", allowlist,
          "Make a policy of the agent's own of this file: Keylime's JSON, or a "
          "digest and a path a line. default: the configuration's",
@@ -97,6 +108,11 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
        "Accept a list that only SHA-1 vouches for");
   flag("--tolerate-violations,!--no-tolerate-violations", tolerate_violations,
        "Report violations without failing for them");
+  option(
+      "--tolerate-violations-of", tolerated_violations,
+      "The same for violations at paths that a pattern of this file matches, "
+      "a Python regular expression a line. An empty file takes it back",
+      "FILE");
   RegisterPadSha1(command, padded_sha1_banks);
   command.get_option("--pad-sha1")->group(kGroup);
   option("--bank", bank,
@@ -139,6 +155,15 @@ absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
     settings.policies = policies;
     changed.emplace_back("policies");
   }
+  if (!without_excludes.empty() || with_excludes) {
+    if (!without_excludes.empty() && with_excludes) {
+      return absl::InvalidArgumentError(
+          "--with-excludes takes back what --without-excludes says: give one "
+          "of them");
+    }
+    settings.without_excludes = without_excludes;
+    changed.emplace_back("without_excludes");
+  }
   if (!labels.empty()) {
     CUPEL_ASSIGN_OR_RETURN(settings.labels, ParseLabels(labels));
     changed.emplace_back("labels");
@@ -157,6 +182,15 @@ absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
   flag("allow_sha1_bank", allow_sha1_bank, settings.allow_sha1_bank);
   flag("tolerate_violations", tolerate_violations,
        settings.tolerate_violations);
+  if (!tolerated_violations.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(const policy::ExcludeList list,
+                           LoadViolationPatterns(tolerated_violations));
+    tenant::PrintWarnings(list.warnings);
+    for (const policy::ExcludePattern& pattern : list.patterns) {
+      settings.tolerated_violations.push_back(pattern.text);
+    }
+    changed.emplace_back("tolerated_violations");
+  }
   if (!padded_sha1_banks.empty()) {
     CUPEL_RETURN_IF_ERROR(PaddedBanks(padded_sha1_banks).status());
     settings.padded_sha1_banks = padded_sha1_banks;

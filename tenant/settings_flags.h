@@ -31,6 +31,9 @@ struct SettingsFlags {
   std::string bank;
   std::string on_gap;
   std::vector<uint32_t> list_pcrs;
+  std::vector<std::string> without_excludes;
+  bool with_excludes = false;
+  std::string tolerated_violations;  // a file
 
   // `label_option`: what sets labels, "-l,--label" for instance.
   void Register(CLI::App& command, const char* label_option);

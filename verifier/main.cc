@@ -75,8 +75,12 @@ absl::StatusOr<std::unique_ptr<SqlStore>> OpenStore(
     return absl::UnavailableError(
         absl::StrCat("state_dir: ", config.state_dir, ": ", error.message()));
   }
-  return SqlStore::Open(config.store_path,
-                        {.pending_timeout = config.pending_timeout});
+  return SqlStore::Open(
+      config.store_path,
+      {.pending_timeout = config.pending_timeout,
+       .quotas = {.max_policies = config.max_policies_per_tenant,
+                  .max_policy_bytes = config.max_policy_bytes_per_tenant,
+                  .max_agents = config.max_agents_per_tenant}});
 }
 
 // For whoever has started it with --free-ports.

@@ -150,6 +150,13 @@ std::string ProgressKey(std::span<const uint8_t> ak_name,
   message.push_back(reference.lab ? 1 : 0);
   message.push_back(reference.tolerate_violations ? 1 : 0);
   Append(message, AsBytes(policies));
+  if (reference.tolerated_violations != nullptr) {
+    for (const policy::ExcludePattern& pattern :
+         reference.tolerated_violations->patterns()) {
+      AppendBe(message, static_cast<uint32_t>(pattern.text.size()));
+      Append(message, AsBytes(pattern.text));
+    }
+  }
   return crypto::Hash(crypto::HashAlgorithm::kSha256, message).Hex();
 }
 

@@ -100,6 +100,10 @@ struct Reference {
   // An operator's choice for machines where violations are everyday business:
   // they become notices. Their zero digest clears nothing all the same.
   bool tolerate_violations = false;
+  // The same for violations at paths that one of these patterns matches;
+  // nullptr for none. No PCR covers the path in a violation's record: whoever
+  // is root there can have any violation pass for one at such a path.
+  std::shared_ptr<const policy::ExcludeSet> tolerated_violations = nullptr;
   // PCRs that the machine's IMA policy extends, beside PCR 10: their values
   // have to be those that the list gives them, also where it doesn't mention
   // them. A list from which every entry of a PCR was cut out can't be told

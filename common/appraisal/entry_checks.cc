@@ -224,13 +224,20 @@ bool EntryJudge::CheckTemplateDigest(const Context& context) {
   return false;
 }
 
+bool EntryJudge::IsTolerated(const Context& violation) const {
+  if (reference_.tolerate_violations) return true;
+  return reference_.tolerated_violations != nullptr && violation.status.ok() &&
+         reference_.tolerated_violations->Matches(violation.fields.path);
+}
+
 // An open-writers or ToMToU violation: IMA could not tell what was read or run.
 // What the record says beside that is covered by no PCR, so its path may add a
-// finding, and can take none away [A13, A43].
+// finding, and can take none away [A13, A43], unless an operator has said of
+// that path that its violations are tolerated.
 void EntryJudge::JudgeViolation(const Context& context) {
   ++counts_.violations;
   const Severity severity =
-      reference_.tolerate_violations ? Severity::kNotice : Severity::kFailure;
+      IsTolerated(context) ? Severity::kNotice : Severity::kFailure;
   if (!log_.DropIfFull(severity)) {
     Finding finding =
         MakeFinding("ima.violation", severity,

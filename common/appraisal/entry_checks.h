@@ -40,6 +40,7 @@ class EntryJudge {
   void JudgeEntry(const Context& context);
   bool CheckPcr(const Context& context);
   bool CheckTemplateDigest(const Context& context);
+  bool IsTolerated(const Context& violation) const;
   void JudgeViolation(const Context& context);
   void ReportUnreadable(const Context& context);
   bool CheckDeny(const Context& context, const ima::EntryFields& fields);

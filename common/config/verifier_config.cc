@@ -8,6 +8,7 @@ namespace cupel::config {
 const std::vector<Option<VerifierConfig>>& VerifierOptions() {
   using C = VerifierConfig;
   constexpr uint32_t kMany = 1'000'000;
+  constexpr uint32_t kManyAgents = 100'000'000;
   constexpr uint64_t kMiB = uint64_t{1} << 20;
   static const auto* const options = new std::vector<Option<C>>{
       Section("Addresses",
@@ -133,6 +134,22 @@ const std::vector<Option<VerifierConfig>>& VerifierOptions() {
                  SizeIn(64 << 10, 4 * 1024 * kMiB),
                  "The largest policy that an operator can upload."),
 
+      Section("Quotas: what one tenant may have, so that others find room",
+              MakeOption("max_agents_per_tenant", &C::max_agents_per_tenant,
+                         Count(1, kManyAgents),
+                         "Its agents, whatever their states.")),
+      MakeOption("max_policies_per_tenant", &C::max_policies_per_tenant,
+                 Count(1, kManyAgents),
+                 "Its policies, agents' own ones among them ..."),
+      MakeOption("max_policy_bytes_per_tenant", &C::max_policy_bytes_per_tenant,
+                 SizeIn(64 << 10, 1024 * 1024 * kMiB),
+                 "... and how large all of them may be together. What is there "
+                 "stays when a\nquota is lowered."),
+      MakeOption("max_attest_now_per_tenant", &C::max_attest_now_per_tenant,
+                 Count(1, kMany),
+                 "Its calls to attest an agent at once: so many a second, and "
+                 "as many at a\ntime."),
+
       Section("Log", MakeOption("log_level", &C::log_level, Level(),
                                 "The least level that is logged: debug, info, "
                                 "warning, error.")),
@@ -169,6 +186,12 @@ absl::StatusOr<VerifierConfig> LoadVerifierConfig(const Sources& sources,
     return absl::InvalidArgumentError(
         "max_list_size is more than max_list_memory, so that such a list could "
         "never be taken; lower it, or raise max_list_memory");
+  }
+  if (config.max_policy_size > config.max_policy_bytes_per_tenant) {
+    return absl::InvalidArgumentError(
+        "max_policy_size is more than max_policy_bytes_per_tenant, so that "
+        "such a policy could never be stored; lower it, or raise "
+        "max_policy_bytes_per_tenant");
   }
   if (config.require_signed_policies && config.policy_keys.empty()) {
     return absl::InvalidArgumentError(

@@ -57,6 +57,11 @@ struct VerifierConfig {
   uint64_t max_list_memory = uint64_t{2} << 30;
   uint64_t max_policy_size = uint64_t{256} << 20;
 
+  uint32_t max_agents_per_tenant = 100'000;
+  uint32_t max_policies_per_tenant = 10'000;
+  uint64_t max_policy_bytes_per_tenant = uint64_t{16} << 30;
+  uint32_t max_attest_now_per_tenant = 100;  // a second
+
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
 

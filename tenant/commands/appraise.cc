@@ -1,6 +1,7 @@
 #include "common/appraisal/appraise.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,7 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/policy/compiled_policy.h"
+#include "common/policy/exclude_list.h"
 #include "common/policy/tpm_policy.h"
+#include "common/policy/violation_patterns.h"
 #include "common/tpm/attest.h"
 #include "common/tpm/attestation_key.h"
 #include "common/tpm/ek_template.h"
@@ -60,6 +63,7 @@ struct AppraiseFlags {
   bool ak_attributes_unchecked = false;
   bool allow_sha1_bank = false;
   bool tolerate_violations = false;
+  std::string tolerated_violations;  // a file
   bool lab = false;
   bool json = false;
 };
@@ -67,7 +71,8 @@ struct AppraiseFlags {
 // What the flags name, loaded. The evidence points into this.
 struct Inputs {
   std::vector<NamedPolicy> policies;
-  std::vector<policy::PolicyWarning> tpm_policy_warnings;
+  // Of other files than policies.
+  std::vector<policy::PolicyWarning> other_warnings;
   std::vector<uint8_t> list;
   std::vector<uint8_t> attest;
   std::vector<uint8_t> signature;
@@ -190,12 +195,23 @@ absl::Status LoadReference(const AppraiseFlags& flags, Inputs& in) {
     CUPEL_ASSIGN_OR_RETURN(policy::TpmPolicy tpm_policy,
                            LoadTpmPolicy(flags.tpm_policy));
     in.reference.boot_rule = std::move(tpm_policy.pcrs);
-    in.tpm_policy_warnings = std::move(tpm_policy.warnings);
+    std::ranges::move(tpm_policy.warnings,
+                      std::back_inserter(in.other_warnings));
   }
   CUPEL_ASSIGN_OR_RETURN(in.reference.padded_sha1_banks,
                          PaddedBanks(flags.padded_banks));
   in.reference.allow_sha1_bank = flags.allow_sha1_bank;
   in.reference.tolerate_violations = flags.tolerate_violations;
+  if (!flags.tolerated_violations.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(policy::ExcludeList list,
+                           LoadViolationPatterns(flags.tolerated_violations));
+    CUPEL_ASSIGN_OR_RETURN(
+        policy::ExcludeSet set,
+        policy::CompileViolationPatterns(std::move(list.patterns)));
+    in.reference.tolerated_violations =
+        std::make_shared<const policy::ExcludeSet>(std::move(set));
+    std::ranges::move(list.warnings, std::back_inserter(in.other_warnings));
+  }
   in.reference.lab = flags.lab;
   for (const uint32_t pcr : flags.list_pcrs) in.reference.list_pcrs.set(pcr);
   return absl::OkStatus();
@@ -203,9 +219,9 @@ absl::Status LoadReference(const AppraiseFlags& flags, Inputs& in) {
 
 absl::Status CheckInputs(const AppraiseFlags& flags) {
   std::vector<std::string> paths = flags.policy.Paths();
-  paths.insert(paths.end(),
-               {flags.list_file, flags.tpm_policy, flags.pcrs, flags.quote,
-                flags.signature, flags.ak, flags.ek, flags.pcr_values});
+  paths.insert(paths.end(), {flags.list_file, flags.tpm_policy, flags.pcrs,
+                             flags.quote, flags.signature, flags.ak, flags.ek,
+                             flags.pcr_values, flags.tolerated_violations});
   return CheckStandardInput(paths);
 }
 
@@ -243,7 +259,7 @@ ExitCode Run(const AppraiseFlags& flags) {
     return Fail(status);
   }
   std::vector<policy::PolicyWarning> warnings = WarningsOf(in.policies);
-  std::ranges::copy(in.tpm_policy_warnings, std::back_inserter(warnings));
+  std::ranges::copy(in.other_warnings, std::back_inserter(warnings));
   PrintWarnings(warnings);
   const auto appraised = Judge(in);
   if (!appraised.ok()) return Fail(appraised.status());
@@ -320,6 +336,11 @@ void RegisterAppraise(CLI::App& parent, ExitCode& exit_code) {
                     "Accept a list that only SHA-1 vouches for");
   command->add_flag("--tolerate-violations", flags->tolerate_violations,
                     "Report violations without failing for them");
+  command
+      ->add_option("--tolerate-violations-of", flags->tolerated_violations,
+                   "The same for violations at paths that a pattern of this "
+                   "file matches, a Python regular expression a line")
+      ->type_name("FILE");
   command->add_flag("--lab", flags->lab,
                     "For TPM emulators without firmware: accept banks that "
                     "firmware never extended, and a boot_aggregate of zeros");

@@ -8,6 +8,7 @@
 
 #include "CLI/App.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/crypto/digest.h"
 #include "common/policy/runtime_policy.h"
 #include "common/util/escape.h"
@@ -139,13 +140,20 @@ absl::StatusOr<std::vector<ShownPolicy>> Load(const Online& online,
   return all;
 }
 
+// True if `text` could be a policy's name at the verifier; what all tenants
+// share has a slash in it.
+bool IsName(absl::string_view text) {
+  absl::ConsumePrefix(&text, "shared/");
+  return !text.empty() && text != "-" &&
+         text.find('/') == absl::string_view::npos;
+}
+
 // A name that no file has is one of the verifier's policies.
 void SortOut(const std::vector<std::string>& arguments,
              ShowPolicyFlags& flags) {
   for (const std::string& argument : arguments) {
-    const bool is_name = argument != "-" &&
-                         argument.find('/') == std::string::npos &&
-                         access(argument.c_str(), F_OK) != 0;
+    const bool is_name =
+        IsName(argument) && access(argument.c_str(), F_OK) != 0;
     (is_name ? flags.names : flags.policy.policies).push_back(argument);
   }
 }

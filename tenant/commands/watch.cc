@@ -46,6 +46,10 @@ std::string EventLine(const FleetEvent& event) {
   for (const ReportedFinding& finding : event.findings) {
     absl::StrAppend(&line, "\n  ", FindingLine(finding));
   }
+  for (const JudgedPolicy& policy : event.judged_policies) {
+    absl::StrAppend(&line, "\n  judged by ", EscapeForDisplay(policy.name), " ",
+                    EscapeForDisplay(policy.content_id));
+  }
   return line;
 }
 

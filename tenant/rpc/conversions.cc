@@ -53,6 +53,19 @@ AgentSettings FromProto(const v1::AgentSettings& settings) {
   result.bank = settings.bank();
   result.on_gap = settings.on_gap();
   result.list_pcrs = {settings.list_pcrs().begin(), settings.list_pcrs().end()};
+  result.without_excludes.assign(settings.without_excludes().begin(),
+                                 settings.without_excludes().end());
+  result.tolerated_violations.assign(settings.tolerated_violations().begin(),
+                                     settings.tolerated_violations().end());
+  return result;
+}
+
+std::vector<JudgedPolicy> FromProto(
+    const google::protobuf::RepeatedPtrField<v1::JudgedPolicy>& policies) {
+  std::vector<JudgedPolicy> result;
+  for (const v1::JudgedPolicy& policy : policies) {
+    result.push_back({policy.name(), policy.content_id()});
+  }
   return result;
 }
 
@@ -141,6 +154,7 @@ ReportedAgent FromProto(const v1::Agent& agent) {
   result.boot_composite = agent.boot_composite();
   result.pinned_boot_composite = agent.pinned_boot_composite();
   result.state_reason = agent.state_reason();
+  result.judged_policies = FromProto(agent.judged_policies());
   return result;
 }
 
@@ -154,6 +168,7 @@ FleetEvent FromProto(const v1::Event& event) {
     result.findings.push_back(FromProto(finding));
   }
   result.text = event.text();
+  result.judged_policies = FromProto(event.judged_policies());
   return result;
 }
 
@@ -191,6 +206,12 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   message.set_bank(settings.bank);
   message.set_on_gap(settings.on_gap);
   for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
+  for (const std::string& name : settings.without_excludes) {
+    message.add_without_excludes(name);
+  }
+  for (const std::string& pattern : settings.tolerated_violations) {
+    message.add_tolerated_violations(pattern);
+  }
   return message;
 }
 

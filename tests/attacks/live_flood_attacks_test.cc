@@ -236,6 +236,51 @@ TEST_CASE("A40: one tenant's policies are bounded") {
   scene.CheckUnchanged();
 }
 
+TEST_CASE("A40: one tenant at its quotas hinders no other") {
+  LiveScene scene({.configure = [](auto& config) {
+    config.max_agents_per_tenant = 2;
+    config.max_policies_per_tenant = 2;
+    config.max_attest_now_per_tenant = 1;
+  }});
+  Operator other = scene.verifier.As("pki/other");
+  const auto add = [](Operator& who, char digit) {
+    v1::AddAgentRequest request;
+    request.set_agent_id(
+        absl::StrCat("d432fbb3-d2f1-4a97-9ef7-", std::string(12, digit)));
+    request.set_ek_sha256(std::string(64, digit));
+    return who.Call(&v1::Fleet::Stub::AddAgent, request);
+  };
+  const auto refused = [](const grpc::Status& status, const char* option) {
+    INFO(status.error_message());
+    CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    CHECK(absl::StrContains(status.error_message(), option));
+  };
+  const std::string file = std::string(64, 'a') + "  /bin/true\n";
+  CHECK(add(other, '1').ok());
+  CHECK(add(other, '2').ok());
+  refused(add(other, '3'), "max_agents_per_tenant");
+  CHECK(other.PutPolicy("one", file, true).ok());
+  CHECK(other.PutPolicy("two", file, true).ok());
+  refused(other.PutPolicy("three", file, true), "max_policies_per_tenant");
+  v1::AttestNowRequest attest;
+  attest.set_agent_id("d432fbb3-d2f1-4a97-9ef7-111111111111");
+  grpc::Status attested;
+  do {
+    attested = other.Call(&v1::Fleet::Stub::AttestNow, attest);
+  } while (attested.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+  refused(attested, "max_attest_now_per_tenant");
+
+  // The victim's tenant has one agent and one policy, and room for more.
+  scene.CheckUnchanged();
+  Operator own = scene.verifier.As();
+  attest.set_agent_id(scene.victim.id().ToString());
+  CHECK(own.Call(&v1::Fleet::Stub::AttestNow, attest).ok());
+  CHECK(scene.stream->Attest() == "TRUSTED");
+  CHECK(own.PutPolicy("more", file, true).ok());
+  CHECK(add(own, '4').ok());
+  scene.CheckVictimLives();
+}
+
 TEST_CASE("A40: one tenant's calls don't keep the others waiting") {
   LiveScene scene;
   // Calls that wait for ever: policies that are begun and not ended, and

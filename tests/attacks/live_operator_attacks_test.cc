@@ -276,6 +276,58 @@ TEST_CASE("A19: what one tenant vouches for counts for no other") {
   CHECK(own.Call(&v1::Fleet::Stub::AddAgent, add).ok());
 }
 
+TEST_CASE("A19: what all tenants share is changed by its own operators alone") {
+  LiveScene scene;
+  scene.deployment.IssueOperator("keeper", "shared", OperatorRole::kAdmin);
+  Operator keeper = scene.verifier.As("pki/keeper");
+  Operator own = scene.verifier.As();
+  const std::string allowed = scene.victim.Allowlist();
+  REQUIRE(keeper.PutPolicy("common", allowed, /*create=*/true).ok());
+  // Its own policy is not needed any more.
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
+  update.mutable_settings()->add_policies("shared/common");
+  update.add_changed("policies");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+  scene.Remember();
+  for (const char* const from : {"pki/operator", "pki/other", "pki/viewer"}) {
+    CAPTURE(from);
+    Operator other = scene.verifier.As(from);
+    std::string file;
+    CHECK(other.GetPolicy("shared/common", file).ok());
+    CHECK_FALSE(file.empty());
+    v1::ListPoliciesReply list;
+    REQUIRE(
+        other.Call(&v1::Policies::Stub::List, v1::ListPoliciesRequest(), &list)
+            .ok());
+    REQUIRE_FALSE(list.policies().empty());
+    const v1::PolicyInfo& last = *list.policies().rbegin();
+    CHECK(last.name() == "shared/common");
+    // Nobody is told of another tenant's agents.
+    CHECK(last.agent_count() == (from == std::string("pki/other") ? 0 : 1));
+
+    for (const bool create : {true, false}) {
+      CHECK(other.PutPolicy("shared/common", allowed, create).error_code() ==
+            grpc::StatusCode::PERMISSION_DENIED);
+    }
+    v1::DeletePolicyRequest remove;
+    remove.set_name("shared/common");
+    CHECK(other.Call(&v1::Policies::Stub::Delete, remove).error_code() ==
+          grpc::StatusCode::PERMISSION_DENIED);
+  }
+  scene.CheckUnchanged();
+  v1::DeletePolicyRequest remove;
+  remove.set_name("common");
+  CHECK(keeper.Call(&v1::Policies::Stub::Delete, remove).error_code() ==
+        grpc::StatusCode::FAILED_PRECONDITION);
+  // Whoever keeps it decides for all who name it.
+  const std::string other_digest =
+      absl::StrCat(std::string(64, '1'), "  /usr/bin/sh\n");
+  REQUIRE(keeper.PutPolicy("common", other_digest, /*create=*/false).ok());
+  CHECK_THAT(scene.stream->Settle(), StartsWith("FAILED"));
+}
+
 TEST_CASE("A19: a viewer changes nothing") {
   LiveScene scene;
   Operator viewer = scene.verifier.As("pki/viewer");

@@ -162,6 +162,79 @@ constexpr char kUnmatchable[] =
     R"json({"meta": {"version": 1}, "release": 0, "digests": {},
             "excludes": ["(?=x)"]})json";
 
+TEST_CASE("A32, A37: excludes that count no more have all judged again") {
+  LiveScene scene;
+  Operator own = scene.verifier.As();
+  REQUIRE(
+      own.PutPolicy("loose",
+                    R"({"meta":{"version":1},"release":0,"digests":{},)"
+                    R"("excludes":["/tmp/.*"],"keyrings":{},)"
+                    R"("ima":{"ignored_keyrings":[],"log_hash_alg":"sha1"},)"
+                    R"("ima-buf":{},"verification-keys":""})",
+                    /*create=*/true)
+          .ok());
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
+  update.mutable_settings()->add_policies(PolicyNameOf(scene.victim));
+  update.mutable_settings()->add_policies("loose");
+  update.add_changed("policies");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  scene.victim.machine.list.AddFile("/tmp/x", FileDigestOf("anything"));
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+  CHECK(scene.Record().counts.excluded == 1);
+  // Nothing new has run. What was passed over is looked at now.
+  update.mutable_settings()->add_without_excludes("loose");
+  update.add_changed("without_excludes");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  CHECK(scene.stream->Settle() == "FAILED ima.not_in_policy");
+  CHECK(scene.Shown().settings().without_excludes(0) == "loose");
+}
+
+TEST_CASE("A13, A32: violations that are tolerated no more fail") {
+  LiveScene scene;
+  Operator own = scene.verifier.As();
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
+  update.mutable_settings()->add_tolerated_violations("/usr/bin/sh$");
+  update.add_changed("tolerated_violations");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  scene.victim.machine.list.AddViolation("/usr/bin/sh");
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+  CHECK(scene.Record().counts.violations == 1);
+  update.mutable_settings()->clear_tolerated_violations();
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  CHECK(scene.stream->Settle() == "FAILED ima.violation");
+}
+
+TEST_CASE("A32: a verdict says which policies it was reached with") {
+  LiveScene scene;
+  const auto stored = [&] {
+    return scene.verifier.store()
+        .GetPolicy("default", PolicyNameOf(scene.victim))
+        ->content_id;
+  };
+  const auto last_event = [&] {
+    return scene.verifier.store().EventsAfter("default", 0, 1000)->back();
+  };
+  const std::string first = stored();
+  REQUIRE(scene.Shown().judged_policies_size() == 1);
+  CHECK(scene.Shown().judged_policies(0).name() == PolicyNameOf(scene.victim));
+  CHECK(scene.Shown().judged_policies(0).content_id() == first);
+  REQUIRE(last_event().policies.size() == 1);
+  CHECK(last_event().policies[0].content_id == first);
+
+  // Another version: until it is judged by that, nothing says that it was.
+  scene.victim.machine.policy.digests["/tmp/more"] = {FileDigestOf("more")};
+  scene.UpdatePolicy(scene.victim);
+  REQUIRE(stored() != first);
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+  CHECK(scene.Shown().judged_policies(0).content_id() == stored());
+  CHECK(last_event().policies[0].content_id == stored());
+  scene.victim.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  CHECK_THAT(scene.stream->Settle(), StartsWith("FAILED"));
+  CHECK(last_event().policies[0].content_id == stored());
+}
+
 TEST_CASE("A17: a policy that can't be read is no pass") {
   LiveScene scene;
   verifier::SqlStore& store = scene.verifier.store();

@@ -112,6 +112,23 @@ TEST_CASE("A13: a violation forced, so that a bad file is skipped") {
   CHECK(Appraise(machine).verdict == Verdict::kFail);
 }
 
+// What tolerance by path comes to, and where it ends: no PCR covers the path.
+TEST_CASE("A13: a violation is given a path that is tolerated") {
+  FakeMachine machine;
+  machine.policy.digests["/var/log/x"] = {FileDigestOf("x")};
+  machine.list.AddViolation("/var/log/x");
+  machine.list.AddFile("/usr/bin/sh", FileDigestOf("evil"));
+  ValidEvidence evidence = machine.Attest();
+  evidence.reference.tolerated_violations = testing::Tolerating("/var/log/");
+  const Appraisal appraisal = evidence.Appraise();
+  CHECK(appraisal.verdict == Verdict::kFail);
+  // It shows that nobody vouches for the path, and what ran is judged.
+  const appraisal::Finding* violation = FindFinding(appraisal, "ima.violation");
+  REQUIRE(violation != nullptr);
+  CHECK_FALSE(violation->authenticated);
+  CHECK(FindFinding(appraisal, "ima.digest_mismatch") != nullptr);
+}
+
 TEST_CASE("A13: an entry that was none is dressed up as a violation") {
   FakeMachine machine;
   machine.list.AddFile("/usr/bin/sh", FileDigestOf("evil"));

@@ -197,17 +197,22 @@ TEST_CASE("appraise --pad-sha1") {
             .exit_code == 0);
 }
 
-TEST_CASE("appraise --tolerate-violations") {
-  const Case c;
+// Of a machine with five violations.
+Arguments AppraiseViolations(const Case& c) {
   const std::string name = "ng-tcb-violations";
   Spill(c.allowlist, AllowlistFor(name));
-  const Arguments command = {"appraise",
-                             "--ima-list",
-                             ListOf(name),
-                             "--allowlist",
-                             c.allowlist,
-                             "--pcrs",
-                             VectorPath("ima/" + name + "/pcrs.json")};
+  return {"appraise",
+          "--ima-list",
+          ListOf(name),
+          "--allowlist",
+          c.allowlist,
+          "--pcrs",
+          VectorPath("ima/" + name + "/pcrs.json")};
+}
+
+TEST_CASE("appraise --tolerate-violations") {
+  const Case c;
+  const Arguments command = AppraiseViolations(c);
   const CommandResult result = Tenant(command);
   CHECK(result.exit_code == 1);
   CHECK(absl::StrContains(result.out, "WARNING - ima.violation"));
@@ -219,6 +224,24 @@ TEST_CASE("appraise --tolerate-violations") {
   CHECK(tolerated.exit_code == 0);
   CHECK(absl::StrContains(tolerated.out, "INFO - ima.violation"));
   CHECK(absl::StrContains(tolerated.out, "violations 5"));
+}
+
+TEST_CASE("appraise --tolerate-violations-of") {
+  const Case c;
+  const Arguments command =
+      AppraiseViolations(c) + Arguments{"--tolerate-violations-of"};
+  const auto tolerate = [&](const std::string& patterns) {
+    return Tenant(command + Arguments{c.Write("patterns", patterns)});
+  };
+  const CommandResult all = tolerate("/\n");
+  CAPTURE(all);
+  CHECK(all.exit_code == 0);
+  CHECK(absl::StrContains(all.out, "INFO - ima.violation"));
+  CHECK(absl::StrContains(all.out, "violations 5"));
+  CHECK(tolerate("/no/such/\n").exit_code == 1);
+  CHECK(tolerate("").exit_code == 1);
+  CHECK_THAT(tolerate("log\n"), IsRefused("begin it"));
+  CHECK_THAT(tolerate("/a(?=b)\n"), IsRefused("patterns:1"));
 }
 
 TEST_CASE("appraise --lab: a boot_aggregate of zeros") {

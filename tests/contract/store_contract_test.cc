@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -46,10 +47,11 @@ AgentId Id(int number) {
 // A store, its clock, and what a verifier would do with it.
 class Fixture {
  public:
-  Fixture() {
+  explicit Fixture(const TenantQuotas& quotas = {}) {
     const bool is_file = GENERATE(true, false);
     SqlStore::Options options{.clock = [this] { return now_; },
-                              .busy_timeout = absl::Seconds(10)};
+                              .busy_timeout = absl::Seconds(10),
+                              .quotas = quotas};
     auto store = SqlStore::Open(is_file ? folder_ / "store.db" : ":memory:",
                                 std::move(options));
     REQUIRE_THAT(StatusOf(store), IsOk());
@@ -524,7 +526,8 @@ TEST_CASE_METHOD(Fixture, "A31: FAILED outlives all but an operator",
   CHECK(agent.findings[0].id == "ima.not_in_policy");
 }
 
-TEST_CASE_METHOD(Fixture, "reactivation has all judged again, and keeps history",
+TEST_CASE_METHOD(Fixture,
+                 "reactivation has all judged again, and keeps history",
                  "[contract][operator]") {
   AgentRecord agent = MakePending();
   CHECK_THAT(store().Reactivate("acme", Id(1), {}, "ann"),
@@ -731,6 +734,40 @@ TEST_CASE_METHOD(Fixture, "a verdict and its progress are one",
     CHECK(Get().state_reason == "bad\\xff\\x00");
     CHECK(Get().findings[0].path == std::string("/a\xff\0b", 5));
   }
+}
+
+TEST_CASE_METHOD(Fixture, "a verdict remembers what it was reached with",
+                 "[contract][verdict]") {
+  const AgentRecord agent = MakePending();
+  CHECK(agent.judged_policies.empty());
+  const std::vector<JudgedPolicy> policies = {{"base", HexOf("1")},
+                                              {"shared/x", HexOf("2")}};
+  const auto record = [&](const std::vector<JudgedPolicy>& with,
+                          std::optional<AgentState> state) {
+    VerdictWrite write = VerdictFor(agent, state);
+    write.policies = with;
+    const auto results = store().RecordVerdicts(std::vector{write});
+    REQUIRE_THAT(StatusOf(results[0]), IsOk());
+    // A session that applies a renewal itself has the same record.
+    AgentRecord renewed = Get();
+    ApplyRenewal(write, now_, renewed);
+    CHECK(renewed.judged_policies == Get().judged_policies);
+  };
+  record(policies, AgentState::kTrusted);
+  CHECK(Get().judged_policies == policies);
+  CHECK(store().EventsAfter("acme", 0, 100)->back().policies == policies);
+  // One that renews it, and one that no policy has to do with.
+  std::vector<JudgedPolicy> others = policies;
+  others[0].content_id = HexOf("3");
+  record(others, AgentState::kTrusted);
+  CHECK(Get().judged_policies == others);
+  record({}, AgentState::kFailed);
+  CHECK(Get().judged_policies == others);
+  CHECK(store().EventsAfter("acme", 0, 100)->back().policies.empty());
+  // What an operator does is no verdict.
+  REQUIRE_THAT(store().Reactivate("acme", Id(1), {}, "ann"), IsOk());
+  CHECK(store().EventsAfter("acme", 0, 100)->back().policies.empty());
+  CHECK(Get().judged_policies == others);
 }
 
 TEST_CASE_METHOD(Fixture, "agents are counted in the states that are shown",
@@ -1015,6 +1052,197 @@ TEST_CASE_METHOD(Fixture, "tenants don't see each other",
   CHECK_THAT(store().DeleteAgent("", Id(2), "eve"), StatusIs(kInvalidArgument));
   CHECK_THAT(StatusOf(store().ListAgents({"", {}, {}})),
              StatusIs(kInvalidArgument));
+}
+
+TEST_CASE_METHOD(Fixture, "every tenant reads and names what is shared",
+                 "[contract][policy][tenant]") {
+  REQUIRE_THAT(StatusOf(Put("shared", "base", "{}", true)), IsOk());
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{ }", true)), IsOk());
+  const auto names = [&](absl::string_view tenant) {
+    const auto policies = store().ListPolicies(tenant);
+    REQUIRE_THAT(StatusOf(policies), IsOk());
+    std::vector<std::string> all;
+    for (const PolicyRecord& policy : *policies) all.push_back(policy.name);
+    return all;
+  };
+  CHECK(names("acme") == std::vector<std::string>{"base", "shared/base"});
+  CHECK(names("other") == std::vector<std::string>{"shared/base"});
+  CHECK(names("shared") == std::vector<std::string>{"base"});
+  const auto shared = store().GetPolicy("other", "shared/base");
+  REQUIRE_THAT(StatusOf(shared), IsOk());
+  CHECK(shared->tenant == "shared");
+  CHECK(shared->name == "shared/base");
+  CHECK(AsText(shared->file) == "{}");
+  CHECK(AsText(store().GetPolicy("shared", "shared/base")->file) == "{}");
+  CHECK(AsText(store().GetPolicy("acme", "base")->file) == "{ }");
+  CHECK_THAT(StatusOf(store().GetPolicy("other", "base")), StatusIs(kNotFound));
+  CHECK_THAT(StatusOf(store().GetPolicy("acme", "shared/none")),
+             StatusIs(kNotFound, "shared/none"));
+  // Nobody else changes any of it.
+  for (const char* const tenant : {"acme", "other"}) {
+    for (const bool create : {true, false}) {
+      CHECK_THAT(StatusOf(Put(tenant, "shared/base", "x", create)),
+                 StatusIs(kPermissionDenied, "operators of the tenant shared"));
+      CHECK_THAT(StatusOf(Put(tenant, "shared/new", "x", create)),
+                 StatusIs(kPermissionDenied));
+    }
+    CHECK_THAT(store().DeletePolicy(tenant, "shared/base", "eve"),
+               StatusIs(kPermissionDenied));
+  }
+  CHECK_THAT(StatusOf(Put("shared", "shared/base", "x", false)),
+             StatusIs(kInvalidArgument, "base"));
+  CHECK(AsText(store().GetPolicy("shared", "base")->file) == "{}");
+}
+
+TEST_CASE_METHOD(Fixture, "a shared policy counts for the agents that name it",
+                 "[contract][policy][tenant]") {
+  REQUIRE_THAT(StatusOf(Put("shared", "base", "{}", true)), IsOk());
+  AgentSettings settings;
+  settings.policies = {"shared/none"};
+  CHECK_THAT(
+      StatusOf(store().AddAgent("acme", Id(1), settings, HexOf("ek1"), "ann")),
+      StatusIs(kNotFound, "shared/none"));
+  settings.policies = {"shared/base"};
+  int number = 0;
+  for (const char* const tenant : {"acme", "other"}) {
+    ++number;
+    REQUIRE_THAT(StatusOf(Enroll(Id(number), absl::StrCat("ek", number))),
+                 IsOk());
+    const auto added =
+        store().AddAgent(tenant, Id(number), settings, "", "ann");
+    REQUIRE_THAT(StatusOf(added), IsOk());
+    Record(*added, AgentState::kTrusted);
+  }
+  CHECK(*store().CountAgentsWithPolicy("acme", "shared/base") == 1);
+  CHECK(*store().CountAgentsWithPolicy("third", "shared/base") == 0);
+  CHECK(*store().CountAgentsWithPolicy("shared", "base") == 2);
+  const uint64_t epoch = Get(1).policy_epoch;
+
+  // An update concerns the agents of all tenants, and each tenant is told of
+  // its own.
+  REQUIRE_THAT(StatusOf(Put("shared", "base", "{ }", false)), IsOk());
+  CHECK(Get(1).policy_epoch == epoch + 1);
+  for (const auto& [tenant, id] : {std::pair("acme", 1), {"other", 2}}) {
+    CHECK(store().GetAgent(tenant, Id(id))->state == AgentState::kPending);
+    const auto events = store().EventsAfter(tenant, 0, 100);
+    REQUIRE_THAT(StatusOf(events), IsOk());
+    CHECK(events->back().id == Id(id));
+    CHECK(events->back().tenant == tenant);
+    CHECK(events->back().previous == AgentState::kTrusted);
+    CHECK(events->back().text.find("policy shared/base changed to version 2") !=
+          std::string::npos);
+  }
+  CHECK(store().EventsAfter("shared", 0, 100)->empty());
+  // A tenant's own policy of that name is another one.
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{}", true)), IsOk());
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{ }", false)), IsOk());
+  CHECK(Get(1).policy_epoch == epoch + 1);
+
+  CHECK_THAT(store().DeletePolicy("shared", "base", "ann"),
+             StatusIs(kFailedPrecondition, "2 agents"));
+  REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "ann"), IsOk());
+  CHECK_THAT(store().DeletePolicy("shared", "base", "ann"),
+             StatusIs(kFailedPrecondition, "1 agent"));
+  REQUIRE_THAT(store().DeleteAgent("other", Id(2), "ann"), IsOk());
+  CHECK_THAT(store().DeletePolicy("shared", "base", "ann"), IsOk());
+  CHECK(store().ListPolicies("other")->empty());
+}
+
+TEST_CASE_METHOD(Fixture, "excludes are left out of an agent's own policies",
+                 "[contract][policy]") {
+  AgentRecord agent = MakePending();
+  AgentSettings settings = Settings();
+  settings.without_excludes = {"web"};
+  REQUIRE_THAT(Update("acme", Id(1), settings), IsOk());
+  CHECK(Get().settings.without_excludes == settings.without_excludes);
+  CHECK(Get().policy_epoch == agent.policy_epoch + 1);
+  // The policy that it is about can't be taken away without it.
+  settings.policies = {"base"};
+  CHECK_THAT(Update("acme", Id(1), settings),
+             StatusIs(kInvalidArgument, "\"web\" is none of"));
+  CHECK(Get().settings.policies.size() == 2);
+  CHECK_THAT(
+      StatusOf(store().AddAgent("acme", Id(2), settings, HexOf("2"), "ann")),
+      StatusIs(kInvalidArgument, "without_excludes"));
+}
+
+struct QuotaFixture : Fixture {
+  QuotaFixture()
+      : Fixture({.max_policies = 2, .max_policy_bytes = 10, .max_agents = 2}) {}
+
+  // A new agent, pinned to an EK that nobody has seen yet.
+  absl::StatusOr<AgentRecord> Add(absl::string_view tenant, int number) {
+    return store().AddAgent(tenant, Id(number), {},
+                            HexOf(absl::StrCat("ek", number)), "ann");
+  }
+};
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many policies",
+                 "[contract][policy]") {
+  REQUIRE_THAT(StatusOf(Put("acme", "one", "1", true)), IsOk());
+  REQUIRE_THAT(StatusOf(Put("acme", "two", "2", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "three", "3", true)),
+             StatusIs(kResourceExhausted, "max_policies_per_tenant"));
+  CHECK_THAT(StatusOf(store().GetPolicy("acme", "three")), StatusIs(kNotFound));
+  // Nobody else is hindered, and no update is.
+  CHECK_THAT(StatusOf(Put("other", "three", "3", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "two", "22", false)), IsOk());
+  REQUIRE_THAT(store().DeletePolicy("acme", "one", "ann"), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "three", "3", true)), IsOk());
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant's policies have so many bytes",
+                 "[contract][policy]") {
+  REQUIRE_THAT(StatusOf(Put("acme", "one", "123456", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "two", "12345", true)),
+             StatusIs(kResourceExhausted, "max_policy_bytes_per_tenant"));
+  CHECK_THAT(StatusOf(store().GetPolicy("acme", "two")), StatusIs(kNotFound));
+  REQUIRE_THAT(StatusOf(Put("acme", "two", "1234", true)), IsOk());
+  // An update counts in the place of what was there.
+  CHECK_THAT(StatusOf(Put("acme", "two", "12345", false)),
+             StatusIs(kResourceExhausted, "max_policy_bytes_per_tenant"));
+  CHECK(store().GetPolicy("acme", "two")->version == 1);
+  CHECK_THAT(StatusOf(Put("acme", "two", "4321", false)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "one", "1", false)), IsOk());
+  CHECK_THAT(StatusOf(Put("acme", "two", "123456789", false)), IsOk());
+  CHECK_THAT(StatusOf(Put("other", "one", "1234567890", true)), IsOk());
+  CHECK_THAT(StatusOf(Put("third", "one", "12345678901", true)),
+             StatusIs(kResourceExhausted, "max_policy_bytes_per_tenant"));
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many agents",
+                 "[contract][operator]") {
+  REQUIRE_THAT(StatusOf(Add("acme", 1)), IsOk());
+  SECTION("that operators add") {
+    REQUIRE_THAT(StatusOf(Add("acme", 2)), IsOk());
+    const uint64_t events = EventCount();
+    CHECK_THAT(StatusOf(Add("acme", 3)),
+               StatusIs(kResourceExhausted, "max_agents_per_tenant"));
+    CHECK_THAT(StatusOf(store().AddVouchedAgent("acme", Id(3), {}, "ann")),
+               StatusIs(kResourceExhausted, "max_agents_per_tenant"));
+    CHECK_THAT(StatusOf(store().GetAgent("acme", Id(3))), StatusIs(kNotFound));
+    CHECK(EventCount() == events);
+  }
+  SECTION("that tokens bring") {
+    for (const char* const token : {"first", "second"}) {
+      REQUIRE_THAT(store().AddEnrollmentToken("acme", HexOf(token),
+                                              absl::InfiniteFuture()),
+                   IsOk());
+    }
+    REQUIRE_THAT(StatusOf(Enroll(Id(2), "ek2", "first")), IsOk());
+    CHECK_THAT(StatusOf(Enroll(Id(3), "ek3", "second")),
+               StatusIs(kResourceExhausted, "max_agents_per_tenant"));
+    CHECK_THAT(StatusOf(store().FindAgent(Id(3))), StatusIs(kNotFound));
+    // It has its place already.
+    CHECK_THAT(StatusOf(store().AddAgent("acme", Id(2), {}, "", "ann")),
+               IsOk());
+    REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "ann"), IsOk());
+    // The token that was refused is as good as it was.
+    CHECK_THAT(StatusOf(Enroll(Id(3), "ek3", "second")), IsOk());
+  }
+  // One that enrols again takes no place, nor does one that nobody has added.
+  CHECK_THAT(StatusOf(Enroll(Id(9), "ek9")), IsOk());
+  CHECK_THAT(StatusOf(Add("other", 4)), IsOk());
 }
 
 TEST_CASE_METHOD(Fixture, "agents are listed by labels, page by page",

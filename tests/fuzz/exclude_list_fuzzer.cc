@@ -1,12 +1,14 @@
 // An excludes file, a NUL, and a path. A list with a refused pattern excludes
 // nothing; no list excludes the empty path, or boot_aggregate unless it names
-// it; and the patterns alone say what they say together.
+// it; and the patterns alone say what they say together. As patterns of
+// violations they match paths alone.
 #include <cstdint>
 #include <cstdlib>
 
 #include "absl/strings/match.h"
 #include "common/policy/exclude_list.h"
 #include "common/policy/special_names.h"
+#include "common/policy/violation_patterns.h"
 #include "common/util/bytes.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -43,5 +45,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   if (any != set->Matches(path)) std::abort();
+  // Patterns of violations are stricter, and match no more.
+  const auto violations =
+      cupel::policy::CompileViolationPatterns(list->patterns);
+  if (violations.ok() &&
+      violations->Matches(path) != (any && absl::StartsWith(path, "/"))) {
+    std::abort();
+  }
   return 0;
 }

@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace verifier = cupel::verifier;
   if (size == 0) return 0;
   const std::span<const uint8_t> bytes(data + 1, size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 7) {
     case 0:
       Check(bytes, verifier::DecodeProgress, verifier::EncodeProgress);
       break;
@@ -49,8 +49,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 4:
       Check(bytes, verifier::DecodeSettings, verifier::EncodeSettings);
       break;
-    default:
+    case 5:
       Check(bytes, verifier::DecodeEnrollment, verifier::EncodeEnrollment);
+      break;
+    default:
+      Check(bytes, verifier::DecodeJudgedPolicies,
+            verifier::EncodeJudgedPolicies);
       break;
   }
   return 0;

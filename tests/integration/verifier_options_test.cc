@@ -196,6 +196,16 @@ struct Bench {
     writer->WritesDone();
     return writer->Finish();
   }
+  // Another agent, which needn't be there.
+  grpc::Status AddPinned(int number) {
+    Context context;
+    v1::AddAgentRequest request;
+    request.set_agent_id(IdOf(number).ToString());
+    request.set_ek_sha256(std::string(64, static_cast<char>('0' + number)));
+    v1::AddAgentReply reply;
+    return v1::Fleet::NewStub(program.Fleet("operator"))
+        ->AddAgent(&context, request, &reply);
+  }
   // For policy_keys.
   std::string KeyFile(const testing::Signer& signer) {
     const std::string path = program.folder / "policy-key.pem";
@@ -625,6 +635,75 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
              bench.Put("large", std::string(70'000, '#'));
          CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
          CHECK(absl::StrContains(status.error_message(), "max_policy_size"));
+       }},
+      {"max_agents_per_tenant",
+       [](Bench& bench) {
+         bench.program.Start({"max_agents_per_tenant=1"});
+         CHECK(bench.AddPinned(1).ok());
+         const grpc::Status status = bench.AddPinned(2);
+         CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+         CHECK(absl::StrContains(status.error_message(),
+                                 "max_agents_per_tenant"));
+         bench.program.Start({"max_agents_per_tenant=2"});
+         CHECK(bench.AddPinned(2).ok());
+       }},
+      // There is one policy from the start.
+      {"max_policies_per_tenant",
+       [](Bench& bench) {
+         bench.program.Start({"max_policies_per_tenant=2"});
+         CHECK(bench.Put("one", kPolicy).ok());
+         const grpc::Status status = bench.Put("two", kPolicy);
+         CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+         CHECK(absl::StrContains(status.error_message(),
+                                 "max_policies_per_tenant"));
+         bench.program.Start({"max_policies_per_tenant=3"});
+         CHECK(bench.Put("two", kPolicy).ok());
+       }},
+      {"max_policy_bytes_per_tenant",
+       [](Bench& bench) {
+         CHECK(bench.FailsWith(
+             {"max_policy_size=2MiB", "max_policy_bytes_per_tenant=1MiB"},
+             "max_policy_bytes_per_tenant"));
+         const std::string large = kPolicy + std::string(40'000, ' ');
+         bench.program.Start(
+             {"max_policy_size=64KiB", "max_policy_bytes_per_tenant=64KiB"});
+         CHECK(bench.Put("one", large).ok());
+         const grpc::Status status = bench.Put("two", large);
+         CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+         CHECK(absl::StrContains(status.error_message(),
+                                 "max_policy_bytes_per_tenant"));
+         bench.program.Start(
+             {"max_policy_size=64KiB", "max_policy_bytes_per_tenant=128KiB"});
+         CHECK(bench.Put("two", large).ok());
+       }},
+      {"max_attest_now_per_tenant",
+       [](Bench& bench) {
+         bench.Add();
+         const auto attest = [&bench] {
+           Context context;
+           v1::AttestNowRequest request;
+           request.set_agent_id(IdOf(0).ToString());
+           v1::AttestNowReply reply;
+           return v1::Fleet::NewStub(bench.program.Fleet("operator"))
+               ->AttestNow(&context, request, &reply);
+         };
+         bench.program.Start({"max_attest_now_per_tenant=1"});
+         grpc::Status status = attest();
+         // It is not connected.
+         CHECK(status.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+         for (int i = 0;
+              status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED;
+              ++i) {
+           REQUIRE(i < 1000);
+           status = attest();
+         }
+         CHECK(absl::StrContains(status.error_message(),
+                                 "max_attest_now_per_tenant"));
+         bench.program.Start({"max_attest_now_per_tenant=1000"});
+         for (int i = 0; i < 20; ++i) {
+           CHECK(attest().error_code() ==
+                 grpc::StatusCode::FAILED_PRECONDITION);
+         }
        }},
       {"log_level",
        [](Bench& bench) {

@@ -196,6 +196,12 @@ ValidEvidence FakeMachine::Attest() const {
   return evidence;
 }
 
+std::shared_ptr<const policy::ExcludeSet> Tolerating(
+    absl::string_view pattern) {
+  return std::make_shared<const policy::ExcludeSet>(
+      policy::ExcludeSet::Create({{std::string(pattern), "test"}}).value());
+}
+
 std::vector<std::string> FindingIds(const appraisal::Appraisal& appraisal) {
   std::vector<std::string> ids;
   for (const appraisal::Finding& finding : appraisal.findings) {

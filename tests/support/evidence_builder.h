@@ -107,6 +107,9 @@ class FakeMachine {
   PolicyParts policy;
 };
 
+// For Reference::tolerated_violations: one pattern.
+std::shared_ptr<const policy::ExcludeSet> Tolerating(absl::string_view pattern);
+
 // The ids of the findings, in their order.
 std::vector<std::string> FindingIds(const appraisal::Appraisal& appraisal);
 // The first finding with this id; nullptr if there is none.

@@ -163,7 +163,11 @@ LiveVerifier::~LiveVerifier() { Stop(); }
 
 void LiveVerifier::Start() {
   auto opened = verifier::SqlStore::Open(
-      config_.store_path, {.clock = [this] { return deployment_.Now(); }});
+      config_.store_path,
+      {.clock = [this] { return deployment_.Now(); },
+       .quotas = {.max_policies = config_.max_policies_per_tenant,
+                  .max_policy_bytes = config_.max_policy_bytes_per_tenant,
+                  .max_agents = config_.max_agents_per_tenant}});
   REQUIRE_THAT(opened.status(), IsOk());
   store_ = *std::move(opened);
   watched_ = std::make_unique<WatchedStore>(
@@ -224,7 +228,8 @@ std::string Describe(const AgentRecord& record) {
       record.progress.entry_count, "\ncounts ",
       Short(verifier::EncodeCounts(record.counts)), "\naccepted ",
       Short(verifier::EncodeAccepted(record.accepted)), "\nfindings ",
-      Short(verifier::EncodeFindings(record.findings)));
+      Short(verifier::EncodeFindings(record.findings)), "\njudged by ",
+      Short(verifier::EncodeJudgedPolicies(record.judged_policies)));
   for (const appraisal::Finding& finding : record.findings) {
     absl::StrAppend(&text, "\n  ", finding.id);
   }

@@ -22,6 +22,7 @@
 #include "common/util/hex.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
+#include "common/util/steady_clock.h"
 #include "verifier/rpc/fleet_messages.h"
 #include "verifier/session/accepted_findings.h"
 
@@ -75,6 +76,10 @@ absl::Status Change(const std::string& member, const AgentSettings& wanted,
     settings.on_gap = wanted.on_gap;
   } else if (member == "list_pcrs") {
     settings.list_pcrs = wanted.list_pcrs;
+  } else if (member == "without_excludes") {
+    settings.without_excludes = wanted.without_excludes;
+  } else if (member == "tolerated_violations") {
+    settings.tolerated_violations = wanted.tolerated_violations;
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("changed: settings have no member ", Quoted(member, 64)));
@@ -404,6 +409,12 @@ absl::StatusOr<v1::StopReply> FleetCommands::Stop(
 absl::StatusOr<v1::AttestNowReply> FleetCommands::AttestNow(
     const OperatorIdentity& who, const v1::AttestNowRequest& request) {
   CUPEL_ASSIGN_OR_RETURN(const AgentId id, ParseId(request.agent_id()));
+  // The store is asked for nobody who asks too often.
+  if (!attest_now_buckets_.Take(who.tenant, SteadyNow())) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the tenant has agents attested at once more than ", max_attest_now_,
+        " times a second (max_attest_now_per_tenant): try again later"));
+  }
   CUPEL_RETURN_IF_ERROR(store_.GetAgent(who.tenant, id).status());
   if (!attest_now_(id)) {
     return absl::FailedPreconditionError(

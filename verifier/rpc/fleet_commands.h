@@ -3,6 +3,7 @@
 #ifndef CUPEL_VERIFIER_RPC_FLEET_COMMANDS_H_
 #define CUPEL_VERIFIER_RPC_FLEET_COMMANDS_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "proto/cupel/v1/fleet.pb.h"
 #include "verifier/pki/operator_identity.h"
 #include "verifier/rpc/fleet_messages.h"
+#include "verifier/rpc/token_buckets.h"
 #include "verifier/store/store.h"
 
 namespace cupel::verifier {
@@ -26,15 +28,19 @@ namespace cupel::verifier {
 // member's name; and the store's.
 class FleetCommands {
  public:
-  // `attest_now` asks an agent's session, false where there is none. An agent
-  // is live that was seen within its interval (`interval` unless its settings
-  // say otherwise) and `grace`.
+  // `attest_now` asks an agent's session, false where there is none; a tenant
+  // may have it asked `max_attest_now` times a second. An agent is live that
+  // was seen within its interval (`interval` unless its settings say otherwise)
+  // and `grace`.
   FleetCommands(Store& store, absl::Duration interval, absl::Duration grace,
-                std::function<bool(const AgentId&)> attest_now)
+                std::function<bool(const AgentId&)> attest_now,
+                uint32_t max_attest_now)
       : store_(store),
         interval_(interval),
         grace_(grace),
-        attest_now_(std::move(attest_now)) {}
+        attest_now_(std::move(attest_now)),
+        max_attest_now_(max_attest_now),
+        attest_now_buckets_(max_attest_now) {}
 
   absl::StatusOr<v1::AddAgentReply> Add(const OperatorIdentity& who,
                                         const v1::AddAgentRequest& request);
@@ -56,7 +62,8 @@ class FleetCommands {
       const OperatorIdentity& who, const v1::ReactivateRequest& request);
   absl::StatusOr<v1::StopReply> Stop(const OperatorIdentity& who,
                                      const v1::StopRequest& request);
-  // kFailedPrecondition where no stream of the agent is open here.
+  // kFailedPrecondition where no stream of the agent is open here;
+  // kResourceExhausted where the tenant has asked too often.
   absl::StatusOr<v1::AttestNowReply> AttestNow(
       const OperatorIdentity& who, const v1::AttestNowRequest& request);
   absl::StatusOr<v1::CreateTokenReply> CreateToken(
@@ -85,6 +92,8 @@ class FleetCommands {
   const absl::Duration interval_;
   const absl::Duration grace_;
   const std::function<bool(const AgentId&)> attest_now_;
+  const uint32_t max_attest_now_;
+  TokenBuckets attest_now_buckets_;
 };
 
 }  // namespace cupel::verifier

@@ -4,18 +4,23 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/crypto/digest.h"
 #include "common/ima/entry.h"
 #include "common/policy/tpm_policy.h"
+#include "common/policy/violation_patterns.h"
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
 #include "verifier/session/accepted_findings.h"
 #include "verifier/store/bounded_findings.h"
+#include "verifier/store/policy_names.h"
 
 namespace cupel::verifier {
 namespace {
@@ -113,6 +118,13 @@ v1::AcceptedFinding ToProto(const AcceptedFinding& finding) {
   return message;
 }
 
+v1::JudgedPolicy ToProto(const JudgedPolicy& policy) {
+  v1::JudgedPolicy message;
+  message.set_name(Text(policy.name));
+  message.set_content_id(Text(policy.content_id));
+  return message;
+}
+
 v1::AgentSettings ToProto(const AgentSettings& settings) {
   v1::AgentSettings message;
   for (const std::string& policy : settings.policies) {
@@ -134,6 +146,12 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   message.set_bank(settings.bank);
   message.set_on_gap(settings.on_gap);
   for (const uint32_t pcr : settings.list_pcrs) message.add_list_pcrs(pcr);
+  for (const std::string& name : settings.without_excludes) {
+    message.add_without_excludes(name);
+  }
+  for (const std::string& pattern : settings.tolerated_violations) {
+    message.add_tolerated_violations(pattern);
+  }
   return message;
 }
 
@@ -169,6 +187,9 @@ v1::Agent ToProto(const AgentRecord& record, absl::Time now,
     for (const AcceptedFinding& finding : record.accepted) {
       *message.add_accepted() = ToProto(finding);
     }
+    for (const JudgedPolicy& policy : record.judged_policies) {
+      *message.add_judged_policies() = ToProto(policy);
+    }
   }
   message.set_entry_count(record.counts.entries);
   message.set_good_count(record.counts.good);
@@ -194,6 +215,9 @@ v1::Event ToProto(const AgentEvent& event) {
     *message.add_findings() = ToProto(finding);
   }
   message.set_text(Text(event.text));
+  for (const JudgedPolicy& policy : event.policies) {
+    *message.add_judged_policies() = ToProto(policy);
+  }
   return message;
 }
 
@@ -249,21 +273,37 @@ absl::StatusOr<std::map<std::string, std::string>> LabelsFromProto(
   return result;
 }
 
+namespace {
+
+absl::StatusOr<std::vector<std::string>> PoliciesFromProto(
+    const google::protobuf::RepeatedPtrField<std::string>& names,
+    absl::string_view member) {
+  if (names.size() > kMaxPoliciesPerAgent) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(member, ": more than ", kMaxPoliciesPerAgent));
+  }
+  std::vector<std::string> policies;
+  for (const std::string& name : names) {
+    CUPEL_RETURN_IF_ERROR(
+        CheckPolicyName(absl::StripPrefix(name, kSharedPrefix)));
+    if (std::ranges::find(policies, name) != policies.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(member, ": \"", name, "\" is named twice"));
+    }
+    policies.push_back(name);
+  }
+  return policies;
+}
+
+}  // namespace
+
 absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
   AgentSettings settings;
-  if (message.policies_size() > kMaxPoliciesPerAgent) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("policies: more than ", kMaxPoliciesPerAgent));
-  }
-  for (const std::string& policy : message.policies()) {
-    CUPEL_RETURN_IF_ERROR(CheckPolicyName(policy));
-    if (std::find(settings.policies.begin(), settings.policies.end(), policy) !=
-        settings.policies.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("policies: \"", policy, "\" is named twice"));
-    }
-    settings.policies.push_back(policy);
-  }
+  CUPEL_ASSIGN_OR_RETURN(settings.policies,
+                         PoliciesFromProto(message.policies(), "policies"));
+  CUPEL_ASSIGN_OR_RETURN(
+      settings.without_excludes,
+      PoliciesFromProto(message.without_excludes(), "without_excludes"));
   CUPEL_ASSIGN_OR_RETURN(settings.labels, LabelsFromProto(message.labels()));
   if (message.boot().size() > kMaxBootRuleSize) {
     return absl::InvalidArgumentError(
@@ -315,6 +355,14 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
   std::ranges::sort(settings.list_pcrs);
   const auto repeated = std::ranges::unique(settings.list_pcrs);
   settings.list_pcrs.erase(repeated.begin(), repeated.end());
+  std::vector<policy::ExcludePattern> patterns;
+  for (const std::string& pattern : message.tolerated_violations()) {
+    settings.tolerated_violations.push_back(pattern);
+    patterns.push_back(
+        {pattern, absl::StrCat("tolerated_violations[", patterns.size(), "]")});
+  }
+  CUPEL_RETURN_IF_ERROR(
+      policy::CompileViolationPatterns(std::move(patterns)).status());
   if (message.has_interval()) {
     CUPEL_ASSIGN_OR_RETURN(const absl::Duration interval,
                            DurationFromProto(message.interval(), "interval"));

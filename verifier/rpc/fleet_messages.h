@@ -37,9 +37,11 @@ absl::StatusOr<absl::Duration> DurationFromProto(
 v1::State ToProto(AgentState state);
 v1::Finding ToProto(const appraisal::Finding& finding);
 v1::AcceptedFinding ToProto(const AcceptedFinding& finding);
+v1::JudgedPolicy ToProto(const JudgedPolicy& policy);
 v1::AgentSettings ToProto(const AgentSettings& settings);
 // The agent as it is at `now`; live if it was seen since `live_since`.
-// kSummary: with its first findings, and without what was accepted.
+// kSummary: with its first findings, without what was accepted, and without the
+// policies of the last verdict.
 enum class Detail : uint8_t { kAll, kSummary };
 v1::Agent ToProto(const AgentRecord& record, absl::Time now,
                   absl::Time live_since, Detail detail = Detail::kAll);

@@ -14,6 +14,7 @@
 #include "verifier/rpc/fleet_messages.h"
 #include "verifier/rpc/status.h"
 #include "verifier/rpc/unary.h"
+#include "verifier/store/policy_names.h"
 
 namespace cupel::verifier {
 namespace {
@@ -82,6 +83,7 @@ class Putter final : public grpc::ServerReadReactor<v1::PutPolicyRequest> {
  private:
   absl::Status Take() {
     if (!begun_) {
+      CUPEL_RETURN_IF_ERROR(CheckManagedPolicy(who_->tenant, request_.name()));
       CUPEL_RETURN_IF_ERROR(CheckPolicyName(request_.name()));
       name_ = request_.name();
       create_ = request_.create();

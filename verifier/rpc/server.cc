@@ -335,7 +335,8 @@ void Server::Parts::MakeServices() {
                                                    log, refusals, *certificate);
   commands = std::make_unique<FleetCommands>(
       store, config.interval, config.grace,
-      [this](const AgentId& agent) { return attestation->AttestNow(agent); });
+      [this](const AgentId& agent) { return attestation->AttestNow(agent); },
+      config.max_attest_now_per_tenant);
   fleet = std::make_unique<FleetService>(FleetService::Surroundings{
       store, *commands, gate, *fleet_pool, scheduler, log});
   policies_service = std::make_unique<PoliciesService>(

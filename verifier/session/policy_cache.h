@@ -28,7 +28,9 @@ class PolicyCache {
   explicit PolicyCache(Store& store, PolicySigners signers = {})
       : store_(store), signers_(std::move(signers)) {}
 
-  // The policies `names` of `tenant`, in their order, as they are now.
+  // What `tenant` means by `names`, in their order, as it is now. What is of
+  // shared policies alone is kept once for all tenants. Of those that
+  // `without_excludes` names, too, no exclude counts.
   //
   // Errors, and never a policy that lacks one of them: kFailedPrecondition
   // without any name, or if a name is missing (it is named); kInvalidArgument
@@ -36,7 +38,13 @@ class PolicyCache {
   // signatures are concerned; kDataLoss if the store's file is not the content
   // that it is said to be; and the store's.
   absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
-      absl::string_view tenant, const std::vector<std::string>& names);
+      absl::string_view tenant, const std::vector<std::string>& names,
+      const std::vector<std::string>& without_excludes = {});
+
+  // The patterns compiled, each combination once; nullptr for none. Errors as
+  // from policy::CompileViolationPatterns.
+  absl::StatusOr<std::shared_ptr<const policy::ExcludeSet>> ViolationPatterns(
+      const std::vector<std::string>& texts);
 
   // Files loaded and combinations compiled since the start.
   uint64_t load_count() const;
@@ -46,10 +54,10 @@ class PolicyCache {
   using Content = std::shared_ptr<const policy::RuntimePolicy>;
   using Compiled = std::shared_ptr<const policy::CompiledPolicy>;
 
-  // Under loading_.
+  // Under loading_. `name` as QualifiedPolicyName gives it.
   absl::StatusOr<Content> Load(absl::string_view tenant,
                                const std::string& name);
-  Content FindContent(absl::string_view tenant, const std::string& content_id);
+  Content FindContent(const std::string& key);
   Compiled FindCompiled(const std::string& key);
   void Forget();
 
@@ -62,6 +70,8 @@ class PolicyCache {
       contents_;
   absl::flat_hash_map<std::string, std::weak_ptr<const policy::CompiledPolicy>>
       compiled_;
+  absl::flat_hash_map<std::string, std::weak_ptr<const policy::ExcludeSet>>
+      violations_;
   uint64_t load_count_ = 0;
   uint64_t compile_count_ = 0;
 };

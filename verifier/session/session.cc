@@ -216,10 +216,13 @@ absl::Status Session::CheckServed(const AgentRecord& record) const {
 void Session::TakeRecord(AgentRecord record) {
   record_ = std::move(record);
   const AgentSettings& settings = record_->settings;
-  std::shared_ptr<const policy::CompiledPolicy> policy;
-  if (policy_epoch_ == record_->policy_epoch) policy = reference_.policy;
-  reference_ = {};
-  reference_.policy = std::move(policy);
+  appraisal::Reference reference;
+  // What was loaded for the present epoch stays.
+  if (policy_epoch_ == record_->policy_epoch) {
+    reference.policy = std::move(reference_.policy);
+    reference.tolerated_violations = std::move(reference_.tolerated_violations);
+  }
+  reference_ = std::move(reference);
   reference_.lab = settings.lab;
   reference_.allow_sha1_bank = settings.allow_sha1_bank;
   reference_.tolerate_violations = settings.tolerate_violations;
@@ -258,9 +261,20 @@ absl::Status Session::LoadPolicy() {
   }
   reference_.policy = nullptr;
   CUPEL_ASSIGN_OR_RETURN(
+      reference_.tolerated_violations,
+      policies_.ViolationPatterns(record_->settings.tolerated_violations));
+  CUPEL_ASSIGN_OR_RETURN(
       reference_.policy,
-      policies_.Get(record_->tenant, record_->settings.policies));
+      policies_.Get(record_->tenant, record_->settings.policies,
+                    record_->settings.without_excludes));
   policy_epoch_ = record_->policy_epoch;
+  judged_policies_.clear();
+  const auto& assignments = reference_.policy->assignments();
+  for (size_t i = 0; i < assignments.size(); ++i) {
+    judged_policies_.push_back(
+        {.name = record_->settings.policies[i],
+         .content_id = assignments[i].policy->content_id});
+  }
   return absl::OkStatus();
 }
 
@@ -768,6 +782,8 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal,
   write.boot_composite = boot_composite_;
   write.decided = true;
   write.clock_info = evidence_clock_;
+  // Should others have been loaded since, the epoch refuses all of it.
+  write.policies = judged_policies_;
   const bool has_failed = record_->state == AgentState::kFailed;
   if (appraisal.verdict == Verdict::kPass) {
     // A failed agent stays so until an operator says otherwise, and so does

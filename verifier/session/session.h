@@ -260,8 +260,9 @@ class Session {
   appraisal::Reference reference_;
   std::optional<crypto::HashAlgorithm> wanted_bank_;
   std::string boot_problem_;
-  // What reference_.policy was made for.
+  // What reference_.policy was made for, and of.
   std::optional<uint64_t> policy_epoch_;
+  std::vector<JudgedPolicy> judged_policies_;
 
   std::optional<Challenge> armed_;
   // Replaced, but an answer may be on its way.

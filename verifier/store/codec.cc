@@ -30,7 +30,7 @@ constexpr uint8_t kVersion = 1;
 // Progress: 1 lacks the counts, 2 list_pcrs and pending_since.
 constexpr uint8_t kProgressVersion = 3;
 constexpr uint8_t kFindingsVersion = 2;  // 1 lacks the boot
-// Settings: 1 ends before bank, 2 before list_pcrs.
+// Settings: 1 ends before bank, 2 before list_pcrs and what is behind it.
 constexpr uint8_t kSettingsVersion = 3;
 
 class Writer {
@@ -51,6 +51,10 @@ class Writer {
     Append(bytes_, bytes);
   }
   void Text(absl::string_view text) { Bytes(AsBytes(text)); }
+  void Texts(const std::vector<std::string>& texts) {
+    Count(texts.size());
+    for (const std::string& text : texts) Text(text);
+  }
   void Digest(const crypto::Digest& digest) {
     Text(HashAlgorithmName(digest.algorithm()));
     Append(bytes_, digest.bytes());
@@ -99,6 +103,11 @@ class Reader {
   }
   std::vector<uint8_t> Vector() { return ToVector(Bytes()); }
   std::string Text() { return std::string(AsText(Bytes())); }
+  std::vector<std::string> Texts() {
+    std::vector<std::string> texts(Count(/*min_size=*/4));
+    for (std::string& text : texts) text = Text();
+    return texts;
+  }
   HashAlgorithm Algorithm() {
     const auto algorithm = crypto::HashAlgorithmFromName(AsText(Bytes()));
     if (!algorithm.has_value()) Fail("an unknown hash algorithm");
@@ -416,8 +425,7 @@ absl::StatusOr<std::vector<AcceptedFinding>> DecodeAccepted(
 
 std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
   Writer out('S', kSettingsVersion);
-  out.Count(settings.policies.size());
-  for (const std::string& policy : settings.policies) out.Text(policy);
+  out.Texts(settings.policies);
   out.Count(settings.labels.size());
   for (const auto& [name, value] : settings.labels) {
     out.Text(name);
@@ -427,8 +435,7 @@ std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
   out.Flag(settings.lab);
   out.Flag(settings.allow_sha1_bank);
   out.Flag(settings.tolerate_violations);
-  out.Count(settings.padded_sha1_banks.size());
-  for (const std::string& bank : settings.padded_sha1_banks) out.Text(bank);
+  out.Texts(settings.padded_sha1_banks);
   out.Flag(settings.interval.has_value());
   if (settings.interval.has_value()) {
     out.I64(absl::ToInt64Nanoseconds(*settings.interval));
@@ -437,14 +444,15 @@ std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
   out.Text(settings.on_gap);
   out.Count(settings.list_pcrs.size());
   for (const uint32_t pcr : settings.list_pcrs) out.U32(pcr);
+  out.Texts(settings.without_excludes);
+  out.Texts(settings.tolerated_violations);
   return out.Take();
 }
 
 absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
   Reader in(bytes, 'S', "settings", kSettingsVersion);
   AgentSettings settings;
-  settings.policies.resize(in.Count(/*min_size=*/4));
-  for (std::string& policy : settings.policies) policy = in.Text();
+  settings.policies = in.Texts();
   const uint32_t label_count = in.Count(/*min_size=*/8);
   for (uint32_t i = 0; i < label_count && in.ok(); ++i) {
     std::string name = in.Text();
@@ -456,8 +464,7 @@ absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
   settings.lab = in.Flag();
   settings.allow_sha1_bank = in.Flag();
   settings.tolerate_violations = in.Flag();
-  settings.padded_sha1_banks.resize(in.Count(/*min_size=*/4));
-  for (std::string& bank : settings.padded_sha1_banks) bank = in.Text();
+  settings.padded_sha1_banks = in.Texts();
   if (in.Flag()) settings.interval = absl::Nanoseconds(in.I64());
   if (in.version() >= 2) {
     settings.bank = in.Text();
@@ -466,8 +473,32 @@ absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
   if (in.version() >= 3) {
     settings.list_pcrs.resize(in.Count(/*min_size=*/4));
     for (uint32_t& pcr : settings.list_pcrs) pcr = in.U32();
+    settings.without_excludes = in.Texts();
+    settings.tolerated_violations = in.Texts();
   }
   return in.Finish(std::move(settings));
+}
+
+std::vector<uint8_t> EncodeJudgedPolicies(
+    std::span<const JudgedPolicy> policies) {
+  Writer out('J');
+  out.Count(policies.size());
+  for (const JudgedPolicy& policy : policies) {
+    out.Text(policy.name);
+    out.Text(policy.content_id);
+  }
+  return out.Take();
+}
+
+absl::StatusOr<std::vector<JudgedPolicy>> DecodeJudgedPolicies(
+    std::span<const uint8_t> bytes) {
+  Reader in(bytes, 'J', "policies of a verdict");
+  std::vector<JudgedPolicy> policies(in.Count(/*min_size=*/8));
+  for (JudgedPolicy& policy : policies) {
+    policy.name = in.Text();
+    policy.content_id = in.Text();
+  }
+  return in.Finish(std::move(policies));
 }
 
 std::vector<uint8_t> EncodeEnrollment(const Enrollment& enrollment) {

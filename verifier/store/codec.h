@@ -50,6 +50,11 @@ absl::StatusOr<std::vector<AcceptedFinding>> DecodeAccepted(
 std::vector<uint8_t> EncodeSettings(const AgentSettings& settings);
 absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes);
 
+std::vector<uint8_t> EncodeJudgedPolicies(
+    std::span<const JudgedPolicy> policies);
+absl::StatusOr<std::vector<JudgedPolicy>> DecodeJudgedPolicies(
+    std::span<const uint8_t> bytes);
+
 std::vector<uint8_t> EncodeEnrollment(const Enrollment& enrollment);
 absl::StatusOr<Enrollment> DecodeEnrollment(std::span<const uint8_t> bytes);
 

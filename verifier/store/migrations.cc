@@ -106,6 +106,17 @@ const std::vector<std::vector<std::string>>& Steps() {
              ON events (agent_id, of_findings, sequence))",
           "CREATE INDEX events_by_time ON events (time)",
       },
+      {
+          // All of a policy but its file, behind which the other columns would
+          // have to be looked for.
+          R"(CREATE INDEX policies_without_files
+             ON policies (tenant, name, version, content_id, created, size,
+             digest_count))",
+
+          // What a verdict was reached with.
+          "ALTER TABLE agents ADD COLUMN judged_policies BLOB",
+          "ALTER TABLE events ADD COLUMN policies BLOB",
+      },
   };
   return steps;
 }

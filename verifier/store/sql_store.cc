@@ -23,6 +23,7 @@
 #include "verifier/store/codec.h"
 #include "verifier/store/ek_list.h"
 #include "verifier/store/migrations.h"
+#include "verifier/store/policy_names.h"
 
 namespace cupel::verifier {
 namespace {
@@ -68,6 +69,13 @@ absl::Status CheckSettings(const AgentSettings& settings) {
   for (const std::string& policy : settings.policies) {
     CUPEL_RETURN_IF_ERROR(CheckName(policy, "policy's name"));
   }
+  for (const std::string& name : settings.without_excludes) {
+    if (std::ranges::find(settings.policies, name) == settings.policies.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("without_excludes: ", Quoted(name, 200),
+                       " is none of the agent's policies"));
+    }
+  }
   for (const auto& [name, value] : settings.labels) {
     CUPEL_RETURN_IF_ERROR(CheckName(name, "label"));
     CUPEL_RETURN_IF_ERROR(CheckText(value, "label's value"));
@@ -97,8 +105,9 @@ constexpr char kAgentColumns[] =
     "agent_id, tenant, state, state_reason, wanted_ek_sha256, enrollment,"
     " settings, policy_epoch, owner_epoch, valid_until, last_attested,"
     " last_seen, attestation_count, counts, accepted, boot_composite,"
-    " pinned_boot_composite, progress, findings, clock_info, ek_vouched";
-constexpr char kAgentTypes[] = "ttittbbiiiiiibbttbbbi";
+    " pinned_boot_composite, progress, findings, clock_info, ek_vouched,"
+    " judged_policies";
+constexpr char kAgentTypes[] = "ttittbbiiiiiibbttbbbib";
 
 AgentState StateFromSql(uint64_t number) {
   return static_cast<AgentState>(number);
@@ -118,6 +127,16 @@ absl::StatusOr<AgentId> IdFromSql(const std::string& text) {
         absl::StrCat("store: ", Quoted(text, 80), " is no agent's id"));
   }
   return id;
+}
+
+absl::StatusOr<std::vector<JudgedPolicy>> JudgedFromSql(
+    const std::optional<SqlBytes>& bytes) {
+  if (!bytes.has_value()) return std::vector<JudgedPolicy>();
+  return DecodeJudgedPolicies(*bytes);
+}
+SqlValue JudgedToSql(const std::vector<JudgedPolicy>& policies) {
+  if (policies.empty()) return SqlValue();
+  return EncodeJudgedPolicies(policies);
 }
 
 absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
@@ -146,6 +165,7 @@ absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
   const SqlBytes findings = in.Bytes();
   const auto clock_info = in.OptionalBytes();
   agent.ek_vouched = in.Number() != 0;
+  const auto judged_policies = in.OptionalBytes();
   CUPEL_RETURN_IF_ERROR(in.status());
   if (!IsState(state)) {
     return absl::DataLossError(
@@ -160,6 +180,7 @@ absl::StatusOr<AgentRecord> AgentFromRow(const SqlRow& row) {
   if (clock_info.has_value()) {
     CUPEL_ASSIGN_OR_RETURN(agent.clock_info, DecodeClockInfo(*clock_info));
   }
+  CUPEL_ASSIGN_OR_RETURN(agent.judged_policies, JudgedFromSql(judged_policies));
   return agent;
 }
 
@@ -310,17 +331,18 @@ absl::Status WriteNames(Connection& db, const AgentRecord& agent) {
   }
   uint64_t position = 0;
   for (const std::string& name : agent.settings.policies) {
+    const PolicyKey key = ResolvePolicyName(agent.tenant, name);
     CUPEL_ASSIGN_OR_RETURN(
         const auto version,
         db.QueryOne("SELECT version FROM policies WHERE tenant = :tenant"
                     " AND name = :name",
-                    'i', {SqlText(agent.tenant), SqlText(name)}));
+                    'i', {SqlText(key.tenant), SqlText(key.name)}));
     if (!version.has_value()) return NoSuchPolicy(name);
     CUPEL_RETURN_IF_ERROR(db.Execute("INSERT INTO agent_policies"
                                      " (agent_id, position, tenant, name)"
                                      " VALUES (:id, :position, :tenant, :name)",
                                      {SqlText(id), SqlNumber(position++),
-                                      SqlText(agent.tenant), SqlText(name)})
+                                      SqlText(key.tenant), SqlText(key.name)})
                               .status());
   }
   for (const auto& [name, value] : agent.settings.labels) {
@@ -341,13 +363,19 @@ std::string By(absl::string_view what, absl::string_view who) {
   return who.empty() ? std::string(what) : absl::StrCat(what, " by ", who);
 }
 
+// Agents that name the policy: `tenant`'s own, or all if it is the policy's.
 absl::StatusOr<uint64_t> CountNaming(Connection& db, absl::string_view tenant,
-                                     absl::string_view name) {
+                                     const PolicyKey& key) {
+  const bool is_own = tenant == key.tenant;
   CUPEL_ASSIGN_OR_RETURN(
       const auto rows,
-      db.Query("SELECT COUNT(DISTINCT agent_id) FROM agent_policies"
-               " WHERE tenant = :tenant AND name = :name",
-               "i", {SqlText(tenant), SqlText(name)}));
+      db.Query("SELECT COUNT(DISTINCT p.agent_id) FROM agent_policies AS p"
+               " JOIN agents AS a ON a.agent_id = p.agent_id"
+               " WHERE p.tenant = :owner AND p.name = :name"
+               " AND (:all = 1 OR a.tenant = :tenant)",
+               "i",
+               {SqlText(key.tenant), SqlText(key.name),
+                SqlNumber(is_own ? 1 : 0), SqlText(tenant)}));
   if (rows.size() != 1) return absl::InternalError("store: no count");
   RowReader in(rows.front());
   const uint64_t count = in.Number();
@@ -359,7 +387,9 @@ constexpr char kPolicyColumns[] =
     "tenant, name, version, content_id, created, size, digest_count";
 constexpr char kPolicyTypes[] = "ttitiii";
 
-absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
+// `tenant` is who is told of it.
+absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file,
+                                           absl::string_view tenant) {
   RowReader in(row);
   PolicyRecord policy;
   policy.tenant = in.Text();
@@ -371,6 +401,9 @@ absl::StatusOr<PolicyRecord> PolicyFromRow(const SqlRow& row, bool has_file) {
   policy.digest_count = in.Number();
   if (has_file) policy.file = in.Bytes();
   CUPEL_RETURN_IF_ERROR(in.status());
+  if (policy.tenant != tenant) {
+    policy.name = QualifiedPolicyName(policy.tenant, policy.name);
+  }
   return policy;
 }
 
@@ -403,6 +436,7 @@ constexpr char kSetVerdict[] =
     " attestation_count = attestation_count + :one,"
     " boot_composite = COALESCE(:composite, boot_composite),"
     " clock_info = COALESCE(:clock, clock_info),"
+    " judged_policies = COALESCE(:policies, judged_policies),"
     " state_reason = CASE WHEN :sets_reason = 1 OR state = 3"
     " THEN COALESCE(:reason, state_reason) ELSE state_reason END,"
     " valid_until = CASE WHEN :has_state = 1 THEN :until"
@@ -423,6 +457,7 @@ std::vector<SqlValue> VerdictValues(
       SqlNumber(write.decided ? 1 : 0),
       write.boot_composite.empty() ? SqlValue() : SqlText(write.boot_composite),
       ClockToSql(write.clock_info),
+      JudgedToSql(write.policies),
       has_state,
       write.reason.empty() ? SqlValue() : SqlText(StorableReason(write)),
       has_state,
@@ -562,7 +597,8 @@ absl::Status SqlStore::WriteEvent(Connection& db, absl::Time time,
                                   AgentState previous, AgentState state,
                                   absl::string_view text,
                                   const std::vector<Finding>& findings,
-                                  bool of_findings) {
+                                  bool of_findings,
+                                  const std::vector<JudgedPolicy>& policies) {
   const SqlValue kind = SqlNumber(of_findings ? 1 : 0);
   const SqlValue agent = SqlText(id.ToString());
   CUPEL_RETURN_IF_ERROR(
@@ -571,12 +607,15 @@ absl::Status SqlStore::WriteEvent(Connection& db, absl::Time time,
   CUPEL_RETURN_IF_ERROR(
       db.Execute(
             "INSERT INTO events (sequence, time, tenant, agent_id, previous,"
-            " state, description, findings, of_findings) SELECT value, :time,"
-            " :tenant, :id, :previous, :state, :text, :findings, :kind"
+            " state, description, findings, of_findings, policies)"
+            " SELECT value, :time,"
+            " :tenant, :id, :previous, :state, :text, :findings, :kind,"
+            " :policies"
             " FROM sequences WHERE name = 'event'",
             {SqlTime(time), SqlText(tenant), agent, StateToSql(previous),
              StateToSql(state), SqlText(text),
-             EncodeFindings(Bounded(findings, kEventBounds)), kind})
+             EncodeFindings(Bounded(findings, kEventBounds)), kind,
+             JudgedToSql(policies)})
           .status());
   // Those before the last so many; nothing where there are fewer.
   return db
@@ -702,7 +741,9 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
         "another id, or have an operator delete the old agent");
   }
   const bool is_known = known.has_value() && known->enrollment.has_value();
-  if (unclaimed && brings_token) agent.tenant = *token_tenant;
+  if (unclaimed && brings_token) {
+    CUPEL_RETURN_IF_ERROR(EnterTenant(db, *token_tenant, agent));
+  }
   // An agent that has its tenant may go on sending one.
   if (brings_token && (unclaimed || !is_known)) {
     CUPEL_RETURN_IF_ERROR(
@@ -739,6 +780,14 @@ absl::Status SqlStore::EnrollIn(Connection& db, const AgentId& id,
                                           : InsertRow(db, agent));
   return WriteEvent(db, Now(), agent.tenant, id, previous, agent.state,
                     is_known && !has_other_ek ? "enrolled again" : "enrolled");
+}
+
+absl::Status SqlStore::EnterTenant(Connection& db, absl::string_view tenant,
+                                   AgentRecord& agent) const {
+  if (agent.tenant == tenant) return absl::OkStatus();
+  CUPEL_RETURN_IF_ERROR(CheckAgentQuota(db, options_.quotas, tenant));
+  agent.tenant = std::string(tenant);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<std::string>> SqlStore::TenantOfToken(
@@ -877,7 +926,7 @@ absl::StatusOr<AgentRecord> SqlStore::Add(absl::string_view tenant,
     agent.state = AgentState::kExpected;
     agent.state_reason = By("added", who);
     if (agent.enrollment.has_value()) MakePending(agent, agent.state_reason);
-    agent.tenant = std::string(tenant);
+    CUPEL_RETURN_IF_ERROR(EnterTenant(db, tenant, agent));
     agent.settings = settings;
     ++agent.policy_epoch;
     CUPEL_RETURN_IF_ERROR(known.has_value() ? UpdateRow(db, agent)
@@ -1134,6 +1183,7 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
                                                  absl::string_view who) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   CUPEL_RETURN_IF_ERROR(CheckName(name, "policy's name"));
+  CUPEL_RETURN_IF_ERROR(CheckManagedPolicy(tenant, name));
   CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
   if (file.empty()) return absl::InvalidArgumentError("the policy is empty");
   PolicyRecord policy;
@@ -1155,6 +1205,11 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
           "there is a policy ", Quoted(name), " already: update it"));
     }
     if (!create && rows.empty()) return NoSuchPolicy(name);
+    if (create) {
+      CUPEL_RETURN_IF_ERROR(CheckPolicyQuota(db, options_.quotas, tenant));
+    }
+    CUPEL_RETURN_IF_ERROR(
+        CheckPolicyBytesQuota(db, options_.quotas, tenant, name, policy.size));
     if (create) {
       policy.version = 1;
       return db
@@ -1180,22 +1235,25 @@ absl::StatusOr<PolicyRecord> SqlStore::PutPolicy(absl::string_view tenant,
                     SqlNumber(digest_count), policy.file, SqlText(tenant),
                     SqlText(name)})
             .status());
-    const std::string text = By(
-        absl::StrCat("policy ", name, " changed to version ", policy.version),
-        who);
+    const std::string text =
+        By(absl::StrCat("policy ", QualifiedPolicyName(tenant, name),
+                        " changed to version ", policy.version),
+           who);
     constexpr char kNaming[] =
         "agent_id IN (SELECT agent_id FROM agent_policies"
         " WHERE tenant = :tenant AND name = :name)";
     CUPEL_ASSIGN_OR_RETURN(
         const auto trusted,
-        db.Query(absl::StrCat("SELECT agent_id FROM agents WHERE state = 4"
-                              " AND ",
+        db.Query(absl::StrCat("SELECT agent_id, tenant FROM agents"
+                              " WHERE state = 4 AND ",
                               kNaming, " ORDER BY agent_id"),
-                 "t", {SqlText(tenant), SqlText(name)}));
+                 "tt", {SqlText(tenant), SqlText(name)}));
     for (const SqlRow& row : trusted) {
       RowReader in(row);
       CUPEL_ASSIGN_OR_RETURN(const AgentId id, IdFromSql(in.Text()));
-      CUPEL_RETURN_IF_ERROR(WriteEvent(db, Now(), tenant, id,
+      const std::string owner = in.Text();  // not `tenant`, of a shared policy
+      CUPEL_RETURN_IF_ERROR(in.status());
+      CUPEL_RETURN_IF_ERROR(WriteEvent(db, Now(), owner, id,
                                        AgentState::kTrusted,
                                        AgentState::kPending, text));
     }
@@ -1222,9 +1280,12 @@ absl::Status SqlStore::DeletePolicy(absl::string_view tenant,
                                     absl::string_view name,
                                     absl::string_view who) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  CUPEL_RETURN_IF_ERROR(CheckManagedPolicy(tenant, name));
   CUPEL_RETURN_IF_ERROR(CheckText(who, "operator"));
   return Write(Durability::kFull, {}, [&](Connection& db) -> absl::Status {
-    CUPEL_ASSIGN_OR_RETURN(const uint64_t count, CountNaming(db, tenant, name));
+    CUPEL_ASSIGN_OR_RETURN(
+        const uint64_t count,
+        CountNaming(db, tenant, ResolvePolicyName(tenant, name)));
     if (count > 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("policy ", Quoted(name), " is in use by ", count,
@@ -1242,17 +1303,19 @@ absl::Status SqlStore::DeletePolicy(absl::string_view tenant,
 absl::StatusOr<PolicyRecord> SqlStore::GetPolicy(absl::string_view tenant,
                                                  absl::string_view name) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  const PolicyKey key = ResolvePolicyName(tenant, name);
   Locked& locked = reader();
   const std::lock_guard lock(locked.mutex);
   CUPEL_ASSIGN_OR_RETURN(
       const auto rows,
-      locked.connection->Query(
-          absl::StrCat("SELECT ", kPolicyColumns,
-                       ", file FROM policies WHERE tenant = :tenant"
-                       " AND name = :name"),
-          absl::StrCat(kPolicyTypes, "b"), {SqlText(tenant), SqlText(name)}));
+      locked.connection->Query(absl::StrCat("SELECT ", kPolicyColumns,
+                                            ", file FROM policies"
+                                            " WHERE tenant = :tenant"
+                                            " AND name = :name"),
+                               absl::StrCat(kPolicyTypes, "b"),
+                               {SqlText(key.tenant), SqlText(key.name)}));
   if (rows.empty()) return NoSuchPolicy(name);
-  return PolicyFromRow(rows.front(), /*has_file=*/true);
+  return PolicyFromRow(rows.front(), /*has_file=*/true, tenant);
 }
 
 absl::StatusOr<std::vector<PolicyRecord>> SqlStore::ListPolicies(
@@ -1264,13 +1327,16 @@ absl::StatusOr<std::vector<PolicyRecord>> SqlStore::ListPolicies(
       const auto rows,
       locked.connection->Query(
           absl::StrCat("SELECT ", kPolicyColumns,
-                       " FROM policies WHERE tenant = :tenant ORDER BY name"),
-          kPolicyTypes, {SqlText(tenant)}));
+                       " FROM policies WHERE tenant IN (:tenant, :shared)"
+                       " ORDER BY CASE WHEN tenant = :same THEN 0 ELSE 1 END,"
+                       " name"),
+          kPolicyTypes,
+          {SqlText(tenant), SqlText(kSharedTenant), SqlText(tenant)}));
   std::vector<PolicyRecord> policies;
   policies.reserve(rows.size());
   for (const SqlRow& row : rows) {
     CUPEL_ASSIGN_OR_RETURN(PolicyRecord policy,
-                           PolicyFromRow(row, /*has_file=*/false));
+                           PolicyFromRow(row, /*has_file=*/false, tenant));
     policies.push_back(std::move(policy));
   }
   return policies;
@@ -1281,7 +1347,8 @@ absl::StatusOr<uint64_t> SqlStore::CountAgentsWithPolicy(
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   Locked& locked = reader();
   const std::lock_guard lock(locked.mutex);
-  return CountNaming(*locked.connection, tenant, name);
+  return CountNaming(*locked.connection, tenant,
+                     ResolvePolicyName(tenant, name));
 }
 
 // --- Sessions.
@@ -1469,7 +1536,8 @@ absl::StatusOr<AgentRecord> SqlStore::ChangeIn(Connection& db, absl::Time now,
       (has_findings && encoded_findings != known_findings)) {
     CUPEL_RETURN_IF_ERROR(WriteEvent(db, now, tenant, write.id, previous, state,
                                      StorableReason(write), findings,
-                                     /*of_findings=*/state == previous));
+                                     /*of_findings=*/state == previous,
+                                     write.policies));
   }
   return ReadAgent(db, write.id);
 }
@@ -1553,9 +1621,9 @@ absl::StatusOr<std::vector<AgentEvent>> SqlStore::EventsAfter(
       const auto rows,
       locked.connection->Query(
           "SELECT sequence, time, tenant, agent_id, previous, state,"
-          " description, findings FROM events WHERE tenant = :tenant"
+          " description, findings, policies FROM events WHERE tenant = :tenant"
           " AND sequence > :sequence ORDER BY sequence LIMIT :count",
-          "iittiitb",
+          "iittiitbb",
           {SqlText(tenant), SqlNumber(std::min(sequence, kHighest)),
            SqlNumber(limit)}));
   std::vector<AgentEvent> events;
@@ -1571,6 +1639,7 @@ absl::StatusOr<std::vector<AgentEvent>> SqlStore::EventsAfter(
     const uint64_t state = in.Number();
     event.text = in.Text();
     CUPEL_ASSIGN_OR_RETURN(event.findings, DecodeFindings(in.Bytes()));
+    CUPEL_ASSIGN_OR_RETURN(event.policies, JudgedFromSql(in.OptionalBytes()));
     CUPEL_RETURN_IF_ERROR(in.status());
     if (!IsState(previous) || !IsState(state)) {
       return absl::DataLossError(

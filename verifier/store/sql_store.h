@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "verifier/store/connection.h"
 #include "verifier/store/store.h"
+#include "verifier/store/tenant_quotas.h"
 
 namespace cupel::verifier {
 
@@ -36,6 +37,7 @@ struct SqlStoreOptions {
   // state as it is, of which a machine can cause as many as it likes.
   uint32_t max_events_per_agent = 1000;
   uint32_t max_finding_events_per_agent = 100;
+  TenantQuotas quotas = {};
 };
 
 // Durability. What an operator did, an enrolment, and a verdict that changes a
@@ -210,6 +212,9 @@ class SqlStore : public Store {
   // A TRUSTED agent whose reference has changed has to earn it again.
   void Unsettle(AgentRecord& agent, absl::string_view reason) const;
   std::optional<absl::Time> PendingUntil() const;
+  // Makes `agent` the tenant's, if its quota allows.
+  absl::Status EnterTenant(Connection& db, absl::string_view tenant,
+                           AgentRecord& agent) const;
   // What a token that was sent is worth.
   absl::StatusOr<std::optional<std::string>> TenantOfToken(
       Connection& db, absl::string_view token);
@@ -219,13 +224,15 @@ class SqlStore : public Store {
   absl::StatusOr<AgentRecord> Add(absl::string_view tenant, const AgentId& id,
                                   const AgentSettings& settings,
                                   EkBinding binding, absl::string_view who);
-  // `of_findings`: nothing but what was found has changed.
+  // `of_findings`: nothing but what was found has changed. `policies`: what a
+  // verdict was reached with.
   absl::Status WriteEvent(Connection& db, absl::Time time,
                           absl::string_view tenant, const AgentId& id,
                           AgentState previous, AgentState state,
                           absl::string_view text,
                           const std::vector<appraisal::Finding>& findings = {},
-                          bool of_findings = false);
+                          bool of_findings = false,
+                          const std::vector<JudgedPolicy>& policies = {});
 
   std::vector<absl::StatusOr<RecordedVerdict>> WriteVerdicts(
       std::span<const VerdictWrite> writes);

@@ -40,6 +40,7 @@ void ApplyRenewal(const VerdictWrite& write, absl::Time time,
     record.boot_composite = write.boot_composite;
   }
   if (write.clock_info.has_value()) record.clock_info = write.clock_info;
+  if (!write.policies.empty()) record.judged_policies = write.policies;
   const bool takes_reason =
       write.state.has_value() || record.state == AgentState::kPending;
   if (takes_reason && !write.reason.empty()) {

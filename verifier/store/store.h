@@ -40,7 +40,7 @@ absl::string_view AgentStateName(AgentState state);  // "TRUSTED"
 
 // How an operator wants an agent judged.
 struct AgentSettings {
-  std::vector<std::string> policies;  // names in the tenant, in order
+  std::vector<std::string> policies;  // as the tenant names them, in order
   std::map<std::string, std::string> labels;
   // "any", "pinned", or a tpm_policy as JSON; empty: none, which can't pass.
   std::string boot;
@@ -56,6 +56,11 @@ struct AgentSettings {
   std::string on_gap;
   // PCRs of the list beside PCR 10: 11 to 15, ascending.
   std::vector<uint32_t> list_pcrs = {};
+  // Those of `policies` whose excludes do not count.
+  std::vector<std::string> without_excludes = {};
+  // Patterns of paths whose violations are tolerated, as
+  // policy::CompileViolationPatterns takes them.
+  std::vector<std::string> tolerated_violations = {};
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };
 
@@ -80,6 +85,13 @@ struct AcceptedFinding {
   std::string who;
   std::string why;
   absl::Time time;
+};
+
+// A policy that a verdict was reached with.
+struct JudgedPolicy {
+  std::string name;        // as the agent's tenant names it
+  std::string content_id;  // SHA-256 of the file, hex
+  friend bool operator==(const JudgedPolicy&, const JudgedPolicy&) = default;
 };
 
 struct AgentRecord {
@@ -116,6 +128,8 @@ struct AgentRecord {
   // of the last one that passed.
   std::optional<tpm::ClockInfo> clock_info = {};
   appraisal::Progress progress = {};
+  // Those that the last verdict was reached with, in their order.
+  std::vector<JudgedPolicy> judged_policies = {};
 
   // kTrusted only while it is valid, else what `now` makes of it (kPending).
   AgentState StateAt(absl::Time now) const;
@@ -172,6 +186,9 @@ struct VerdictWrite {
   // Makes an event of it, with `reason` as its text, even if neither state nor
   // findings change.
   bool is_event = false;
+  // What it was reached with; kept with it, and with its event. Empty, of what
+  // no policy has anything to do with, leaves what is there.
+  std::vector<JudgedPolicy> policies = {};
 };
 
 // What came of a VerdictWrite.
@@ -196,6 +213,7 @@ struct AgentEvent {
   AgentState state = AgentState::kEnrolled;
   std::string text;
   std::vector<appraisal::Finding> findings;  // the first few
+  std::vector<JudgedPolicy> policies = {};   // of a verdict
 };
 
 struct AgentFilter {
@@ -216,7 +234,10 @@ struct AgentFilter {
 // Errors of all of them, beside those named: kUnavailable, the store can't be
 // reached or is full, and nothing was changed; kDataLoss, it holds what it
 // can't hold. kNotFound where the agent or policy doesn't exist *in that
-// tenant*: other tenants' objects don't exist for a caller.
+// tenant*: other tenants' objects don't exist for a caller. kResourceExhausted,
+// with the quota and its option's name, for what would take a tenant over what
+// the store was made to allow: of AddAgent, AddVouchedAgent and PutPolicy, and
+// of Enroll where a token makes the agent its tenant's.
 class Store {
  public:
   virtual ~Store() = default;
@@ -258,8 +279,9 @@ class Store {
   // will have). kPending where it is enrolled, kExpected where not: also where
   // it is enrolled with another EK and of no tenant, since nobody knows that
   // one, and it is forgotten. kNotFound for a policy's name, named in the
-  // message; kAlreadyExists if it was added; kFailedPrecondition if a token of
-  // the tenant has brought it with another EK.
+  // message; kInvalidArgument where `without_excludes` names another policy;
+  // kAlreadyExists if it was added; kFailedPrecondition if a token of the
+  // tenant has brought it with another EK.
   virtual absl::StatusOr<AgentRecord> AddAgent(absl::string_view tenant,
                                                const AgentId& id,
                                                const AgentSettings& settings,
@@ -313,11 +335,14 @@ class Store {
   virtual absl::StatusOr<std::vector<AllowedEk>> ListAllowedEks(
       absl::string_view tenant, absl::string_view after, uint32_t limit) = 0;
 
-  // --- Policies.
+  // --- Policies. Every tenant may name those of the tenant `shared`, as
+  // policy_names.h says, and only operators of `shared` can put and delete
+  // them: kPermissionDenied else.
 
   // `digest_count` is what people are told of the file. With `create`,
   // kAlreadyExists if the name is taken; else kNotFound if it is not. A new
-  // version raises the policy_epoch of every agent that names it.
+  // version raises the policy_epoch of every agent that names it, whatever the
+  // agent's tenant.
   virtual absl::StatusOr<PolicyRecord> PutPolicy(absl::string_view tenant,
                                                  absl::string_view name,
                                                  std::span<const uint8_t> file,
@@ -330,9 +355,11 @@ class Store {
                                     absl::string_view who) = 0;
   virtual absl::StatusOr<PolicyRecord> GetPolicy(absl::string_view tenant,
                                                  absl::string_view name) = 0;
-  // Without the files.
+  // Without the files: the tenant's own, then those that are shared, by the
+  // names that the tenant has for them.
   virtual absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) = 0;
+  // Of a shared policy the tenant's own agents; for `shared`, all.
   virtual absl::StatusOr<uint64_t> CountAgentsWithPolicy(
       absl::string_view tenant, absl::string_view name) = 0;
 

@@ -107,6 +107,18 @@ TEST_CASE("policy show: one that the verifier has, by its name") {
   CHECK(bench.state().calls == calls);
 }
 
+TEST_CASE("policy show: one that all tenants share") {
+  OnlineBench bench;
+  bench.state().policies["shared/base"] = Slurp(PolicyFile());
+  const CommandResult result = bench.Run({"policy", "show", "shared/base"});
+  CAPTURE(result);
+  CHECK(result.exit_code == 0);
+  CHECK(absl::StrContains(result.out, "policy: shared/base\nversion: 7\n"));
+  CHECK_THAT(bench.Run({"policy", "show", "other/base"}),
+             IsRefused("other/base"));
+  CHECK_THAT(bench.Run({"policy", "show", "shared/"}), IsRefused("shared/"));
+}
+
 TEST_CASE("policy show: what is not the stored policy is not shown") {
   OnlineBench bench;
   bench.state().policies["base"] = Slurp(PolicyFile());

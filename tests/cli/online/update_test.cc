@@ -50,6 +50,47 @@ TEST_CASE("update: each allowance can be given and taken") {
   }
 }
 
+TEST_CASE("update: whose excludes do not count") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
+  REQUIRE(bench
+              .Run({"update", kAgent, "--without-excludes", "shared/base",
+                    "--without-excludes", "site"})
+              .exit_code == 0);
+  const v1::UpdateAgentRequest& update = bench.state().update;
+  CHECK(Arguments(update.changed().begin(), update.changed().end()) ==
+        Arguments{"without_excludes"});
+  const auto& names = update.settings().without_excludes();
+  CHECK(Arguments(names.begin(), names.end()) ==
+        Arguments{"shared/base", "site"});
+  REQUIRE(bench.Run({"update", kAgent, "--with-excludes"}).exit_code == 0);
+  CHECK(update.changed_size() == 1);
+  CHECK(update.settings().without_excludes().empty());
+  CHECK_THAT(bench.Run({"update", kAgent, "--with-excludes",
+                        "--without-excludes", "site"}),
+             IsRefused("one of them"));
+}
+
+TEST_CASE("update: whose violations are tolerated") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
+  const auto update = [&](const std::string& file) {
+    return bench.Run({"update", kAgent, "--tolerate-violations-of",
+                      bench.Write("patterns", file)});
+  };
+  REQUIRE(update("/var/log/.*\n/x\xff$\n").exit_code == 0);
+  const v1::UpdateAgentRequest& request = bench.state().update;
+  CHECK(Arguments(request.changed().begin(), request.changed().end()) ==
+        Arguments{"tolerated_violations"});
+  const auto& patterns = request.settings().tolerated_violations();
+  CHECK(Arguments(patterns.begin(), patterns.end()) ==
+        Arguments{"/var/log/.*", "/x\xff$"});
+  REQUIRE(update("").exit_code == 0);
+  CHECK(request.changed_size() == 1);
+  CHECK(request.settings().tolerated_violations().empty());
+  CHECK_THAT(update("log\n"), IsRefused("begin it"));
+}
+
 TEST_CASE("update: by label, and all") {
   OnlineBench bench;
   (*bench.AddTrusted(kAgent).mutable_settings()->mutable_labels())["site"] =

@@ -45,6 +45,21 @@ TEST_CASE("watch: a line an event, until the verifier ends it") {
   }
 }
 
+TEST_CASE("watch: what a verdict was judged by") {
+  OnlineBench bench;
+  AddEvents(bench);
+  v1::JudgedPolicy& policy =
+      *bench.state().events.front().add_judged_policies();
+  policy.set_name("base");
+  policy.set_content_id(std::string(64, 'b'));
+  CHECK(Lines(bench.Run({"watch"}).out)[1] ==
+        "  judged by base " + std::string(64, 'b'));
+  const auto lines = Lines(bench.Run({"watch", "--json"}).out);
+  const auto first = nlohmann::json::parse(lines[0]);
+  CHECK(first["judged_by"][0]["content_id"] == std::string(64, 'b'));
+  CHECK_FALSE(nlohmann::json::parse(lines[1]).contains("judged_by"));
+}
+
 TEST_CASE("watch: of one agent, or by label") {
   OnlineBench bench;
   bench.Run({"watch", kAgent});

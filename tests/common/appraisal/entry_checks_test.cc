@@ -227,6 +227,47 @@ TEST_CASE("Tolerated violations are notices, and clear nothing") {
   CHECK(evidence.Appraise().verdict == Verdict::kFail);
 }
 
+TEST_CASE("Violations of some paths are tolerated") {
+  FakeMachine machine;
+  machine.policy.digests["/var/log/x"] = {FileDigestOf("x")};
+  machine.list.AddViolation("/var/log/x");
+  ValidEvidence evidence = machine.Attest();
+  evidence.reference.tolerated_violations = testing::Tolerating("/var/log/");
+  const Appraisal tolerated = evidence.Appraise();
+  REQUIRE(FindingIds(tolerated) == Ids{"ima.violation"});
+  CHECK(tolerated.findings[0].severity == appraisal::Severity::kNotice);
+  CHECK_FALSE(tolerated.findings[0].authenticated);
+  CHECK(tolerated.verdict == Verdict::kPass);
+  CHECK(tolerated.counts.violations == 1);
+
+  SECTION("and of no others") {
+    machine.list.AddViolation("/usr/bin/sh");
+    evidence = machine.Attest();
+    evidence.reference.tolerated_violations = testing::Tolerating("/var/log/");
+    const Appraisal appraisal = evidence.Appraise();
+    CHECK(FindingIds(appraisal) == Ids{"ima.violation", "ima.violation"});
+    CHECK(appraisal.verdict == Verdict::kFail);
+  }
+  SECTION("which clears nothing else") {
+    machine.list.AddViolation("/var/log/unlisted");
+    evidence = machine.Attest();
+    evidence.reference.tolerated_violations = testing::Tolerating("/var/log/");
+    CHECK(FindFinding(evidence.Appraise(), "ima.not_in_policy") != nullptr);
+  }
+  SECTION("from their start on") {
+    evidence.reference.tolerated_violations = testing::Tolerating("/log/");
+    CHECK(evidence.Appraise().verdict == Verdict::kFail);
+  }
+  SECTION("but for a record that can't be read") {
+    const size_t name_at = machine.list.offsets().back() + 4 + 20 + 4;
+    evidence.list[name_at + 6 + 4] ^= 1;
+    CHECK(FindingIds(evidence.Appraise()) ==
+          Ids{"ima.violation", "ima.template_malformed"});
+    CHECK(evidence.Appraise().findings[0].severity ==
+          appraisal::Severity::kFailure);
+  }
+}
+
 TEST_CASE("A violation's record that can't be read is a finding beside it") {
   FakeMachine machine;
   machine.list.AddViolation("/usr/bin/sh");

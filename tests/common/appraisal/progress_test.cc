@@ -1,7 +1,9 @@
 // Resumption: where an appraisal may go on from, and what it holds against what
 // it saw before.
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "catch2/catch.hpp"
@@ -324,6 +326,21 @@ TEST_CASE("A pending tail has to be met again") {
 
 // The key.
 
+TEST_CASE("The key knows the paths whose violations are tolerated") {
+  const FakeMachine machine;
+  appraisal::Reference reference = machine.Attest().reference;
+  const auto key = [&](std::shared_ptr<const policy::ExcludeSet> tolerated) {
+    reference.tolerated_violations = std::move(tolerated);
+    return ProgressKey({}, reference, {});
+  };
+  const std::string none = key(nullptr);
+  CHECK_FALSE(none.empty());
+  CHECK(key(std::make_shared<const policy::ExcludeSet>()) == none);
+  CHECK(key(testing::Tolerating("/a")) != none);
+  CHECK(key(testing::Tolerating("/a")) == key(testing::Tolerating("/a")));
+  CHECK(key(testing::Tolerating("/a")) != key(testing::Tolerating("/b")));
+}
+
 TEST_CASE("Progress that was made with anything else is of no use") {
   FakeMachine machine;
   const Progress progress = ProgressOf(machine);
@@ -344,6 +361,11 @@ TEST_CASE("Progress that was made with anything else is of no use") {
   SECTION("tolerance") {
     change = [](ValidEvidence& evidence) {
       evidence.reference.tolerate_violations = true;
+    };
+  }
+  SECTION("tolerance of some paths") {
+    change = [](ValidEvidence& evidence) {
+      evidence.reference.tolerated_violations = testing::Tolerating("/a/");
     };
   }
   SECTION("the padding") {

@@ -40,7 +40,8 @@ struct Rig {
                          .not_after = absl::InfiniteFuture()};
   testing::MemoryStore store;
   FleetCommands commands{store, absl::Seconds(10), absl::Seconds(10),
-                         [](const AgentId&) { return false; }};
+                         [](const AgentId&) { return false; },
+                         /*max_attest_now=*/2};
   tpm::BootCounts counts = {7, 2};
   int nonces = 0;
 
@@ -108,6 +109,54 @@ appraisal::Finding FileFinding(const std::string& path) {
   finding.found = "sha256:00";
   finding.boot = tpm::BootCounts{7, 2};
   return finding;
+}
+
+TEST_CASE("A40: a tenant has agents attested at once so often") {
+  Rig rig;
+  OperatorIdentity other = rig.admin;
+  other.tenant = "other";
+  v1::AttestNowRequest request;
+  request.set_agent_id(Id());
+  const auto refused_after = [&](const OperatorIdentity& who) {
+    int count = 0;
+    while (!absl::IsResourceExhausted(
+        rig.commands.AttestNow(who, request).status())) {
+      REQUIRE(++count < 100'000);
+    }
+    return count;
+  };
+  CHECK(refused_after(rig.admin) >= 2);
+  CHECK_THAT(rig.commands.AttestNow(other, request).status(),
+             StatusIs(kNotFound));
+  CHECK(refused_after(other) >= 1);
+}
+
+TEST_CASE("Settings that mean nothing are refused") {
+  Rig rig;
+  rig.Add();
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(Id());
+  update.add_changed("tolerated_violations");
+  const auto tolerate = [&](const std::vector<std::string>& patterns) {
+    update.mutable_settings()->mutable_tolerated_violations()->Assign(
+        patterns.begin(), patterns.end());
+    return rig.commands.Update(rig.admin, update).status();
+  };
+  REQUIRE_THAT(tolerate({"/var/log/.*", "/x\xff"}), IsOk());
+  CHECK(rig.Get().settings.tolerated_violations ==
+        std::vector<std::string>{"/var/log/.*", "/x\xff"});
+  CHECK_THAT(tolerate({"/fine", "log"}),
+             StatusIs(kInvalidArgument, "tolerated_violations[1]"));
+  CHECK_THAT(tolerate(std::vector<std::string>(1000, "/a")),
+             StatusIs(kResourceExhausted));
+  CHECK(rig.Get().settings.tolerated_violations.size() == 2);
+
+  update.clear_changed();
+  update.add_changed("without_excludes");
+  update.mutable_settings()->clear_tolerated_violations();
+  update.mutable_settings()->add_without_excludes("base");
+  CHECK_THAT(rig.commands.Update(rig.admin, update).status(),
+             StatusIs(kInvalidArgument, "none of the agent's policies"));
 }
 
 TEST_CASE("A finding is accepted in the boot that it was found in") {

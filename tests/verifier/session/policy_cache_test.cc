@@ -71,6 +71,65 @@ TEST_CASE("A tenant learns nothing of another one's policy of the same bytes") {
   CHECK(rule->origin.find("project-x") == std::string::npos);
 }
 
+TEST_CASE("What is shared is kept once for all tenants") {
+  Cache c;
+  c.store.Put("shared", "base", c.file);
+  const auto acme = c.cache.Get("acme", {"shared/base"});
+  REQUIRE_THAT(acme.status(), IsOk());
+  const auto other = c.cache.Get("other", {"shared/base"});
+  REQUIRE_THAT(other.status(), IsOk());
+  CHECK(acme->get() == other->get());
+  const auto own = c.cache.Get("shared", {"base"});
+  REQUIRE_THAT(own.status(), IsOk());
+  CHECK(acme->get() == own->get());
+  CHECK(c.cache.load_count() == 1);
+  CHECK(c.cache.compile_count() == 1);
+
+  // A tenant's own policy of the same bytes is not: it has another name.
+  const auto mixed = c.cache.Get("acme", {"shared/base", "site"});
+  REQUIRE_THAT(mixed.status(), IsOk());
+  CHECK(c.cache.load_count() == 2);
+  REQUIRE_THAT(c.cache.Get("acme", {"base"}).status(), IsOk());
+  CHECK(c.cache.load_count() == 3);
+  // Nor does the name reach what another tenant has.
+  CHECK_THAT(
+      c.cache.Get("other", {"shared/site"}).status(),
+      StatusIs(StatusCode::kFailedPrecondition, "\"shared/site\" is missing"));
+
+  c.store.Put("shared", "base", c.file + " ");
+  const auto after = c.cache.Get("other", {"shared/base"});
+  REQUIRE_THAT(after.status(), IsOk());
+  CHECK((*after)->content_id() != (*acme)->content_id());
+}
+
+TEST_CASE("The excludes of a policy count by its assignment") {
+  Cache c;
+  const auto excluding = [](const char* path) {
+    return absl::StrCat(R"({"meta":{"version":1},"digests":{},"excludes":[")",
+                        path, R"("]})");
+  };
+  c.store.Put("acme", "tmp", excluding("/tmp/.*"));
+  c.store.Put("shared", "var", excluding("/var/.*"));
+  const Names names = {"tmp", "shared/var"};
+  const auto both = c.cache.Get("acme", names);
+  REQUIRE_THAT(both.status(), IsOk());
+  CHECK((*both)->IsExcluded("/tmp/x"));
+  CHECK((*both)->IsExcluded("/var/x"));
+  const auto one = c.cache.Get("acme", names, {"shared/var"});
+  REQUIRE_THAT(one.status(), IsOk());
+  CHECK((*one)->IsExcluded("/tmp/x"));
+  CHECK_FALSE((*one)->IsExcluded("/var/x"));
+  const auto none = c.cache.Get("acme", names, names);
+  REQUIRE_THAT(none.status(), IsOk());
+  CHECK_FALSE((*none)->IsExcluded("/tmp/x"));
+  // What is judged by one of them says nothing for another.
+  CHECK((*both)->content_id() != (*one)->content_id());
+  CHECK((*one)->content_id() != (*none)->content_id());
+  // The files are loaded once.
+  CHECK(c.cache.load_count() == 2);
+  CHECK(c.cache.Get("acme", names, {"shared/var"})->get() == one->get());
+}
+
 TEST_CASE("A name is looked up each time") {
   Cache c;
   const auto before = c.cache.Get("acme", {"base"});

@@ -209,13 +209,15 @@ TEST_CASE("the other values are stored exactly", "[store]") {
   settings.bank = "sha384";
   settings.on_gap = "failure";
   settings.list_pcrs = {11, 15};
+  settings.without_excludes = {"a"};
+  settings.tolerated_violations = {"/var/log/.*", "/\xff"};
   CheckExact(EncodeSettings(settings), EncodeSettings, DecodeSettings);
   CHECK(*DecodeSettings(EncodeSettings(settings)) == settings);
   CHECK(*DecodeSettings(EncodeSettings({})) == AgentSettings());
   // As versions 2 and 1 had them.
   std::vector<uint8_t> first = EncodeSettings({});
   first[1] = 2;
-  first.resize(first.size() - 4);
+  first.resize(first.size() - 3 * 4);
   CHECK(*DecodeSettings(first) == AgentSettings());
   first[1] = 1;
   first.resize(first.size() - 8);
@@ -231,6 +233,14 @@ TEST_CASE("the other values are stored exactly", "[store]") {
   CheckExact(EncodeEnrollment(enrollment), EncodeEnrollment, DecodeEnrollment);
   CHECK(DecodeEnrollment(EncodeEnrollment(enrollment))->time ==
         enrollment.time);
+
+  const std::vector<JudgedPolicy> policies = {{"shared/base", "ab"}, {"", ""}};
+  const auto encode_policies = [](const std::vector<JudgedPolicy>& value) {
+    return EncodeJudgedPolicies(value);
+  };
+  CheckExact(EncodeJudgedPolicies(policies), encode_policies,
+             DecodeJudgedPolicies);
+  CHECK(*DecodeJudgedPolicies(EncodeJudgedPolicies(policies)) == policies);
 
   const std::vector<AcceptedFinding> accepted = {
       {"ima.violation", "/\xff", "", 1, 2, "ann", "why", absl::UnixEpoch()}};
