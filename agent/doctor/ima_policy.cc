@@ -111,6 +111,7 @@ ImaCoverage CoverageOf(const Func& func, const std::vector<ImaRule>& rules) {
       const bool by_opening = rule.Get("func") == "FILE_CHECK";
       if (IsForAll(rule) || by_opening) {
         coverage.is_measured = true;
+        coverage.restricted.clear();
         return coverage;
       }
       coverage.restricted = rule.text;

@@ -54,6 +54,7 @@ TEST_CASE("the first rule that fits decides") {
     CHECK(some.restricted == rule);
     const auto all = coverage((rule + "\nmeasure func=BPRM_CHECK").c_str());
     CHECK(all.is_measured);
+    CHECK(all.restricted.empty());
   }
 }
 
