@@ -1122,7 +1122,8 @@ TEST_CASE_METHOD(Fixture, "a shared policy counts for the agents that name it",
   // its own.
   REQUIRE_THAT(StatusOf(Put("shared", "base", "{ }", false)), IsOk());
   CHECK(Get(1).policy_epoch == epoch + 1);
-  for (const auto& [tenant, id] : {std::pair("acme", 1), {"other", 2}}) {
+  for (const auto& [tenant, id] :
+       {std::pair("acme", 1), std::pair("other", 2)}) {
     CHECK(store().GetAgent(tenant, Id(id))->state == AgentState::kPending);
     const auto events = store().EventsAfter(tenant, 0, 100);
     REQUIRE_THAT(StatusOf(events), IsOk());
