@@ -859,19 +859,20 @@ void Session::OnRecorded(absl::StatusOr<RecordedVerdict> recorded,
 
 void Session::TakeRecorded(RecordedVerdict recorded) {
   const VerdictWrite write = *std::exchange(write_, std::nullopt);
-  const AgentState previous = record_->state;
+  if (recorded.record.has_value() &&
+      recorded.record->state != recorded.previous) {
+    output_.OnStateRecorded(recorded.previous, recorded.record->state);
+  }
   // Else the record is one that was read since, and says more.
-  const bool is_last = write.owner_epoch == record_->owner_epoch &&
-                       write.policy_epoch == record_->policy_epoch;
-  const AgentState state = recorded.record.has_value()
-                               ? recorded.record->state
-                               : write.state.value_or(previous);
-  if (is_last && recorded.record.has_value()) {
+  if (write.owner_epoch != record_->owner_epoch ||
+      write.policy_epoch != record_->policy_epoch) {
+    return;
+  }
+  if (recorded.record.has_value()) {
     TakeRecord(*std::move(recorded.record));
-  } else if (is_last) {
+  } else {
     ApplyRenewal(write, recorded.time, *record_);
   }
-  if (state != previous) output_.OnStateRecorded(previous, state);
 }
 
 // Somebody else owns the agent, or it is to be judged otherwise by now.

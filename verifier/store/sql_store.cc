@@ -1477,13 +1477,14 @@ absl::Status SqlStore::RenewVerdict(Connection& db, absl::Time now,
   if (!rows.ok()) {
     one.Settle(rows.status());
   } else if (*rows > 0) {
-    one.Settle(RecordedVerdict{.time = now, .record = std::nullopt});
+    one.Settle(RecordedVerdict{.time = now});
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<AgentRecord> SqlStore::ChangeIn(Connection& db, absl::Time now,
-                                               const VerdictWrite& write) {
+absl::StatusOr<RecordedVerdict> SqlStore::ChangeIn(Connection& db,
+                                                   absl::Time now,
+                                                   const VerdictWrite& write) {
   const std::string id = write.id.ToString();
   CUPEL_ASSIGN_OR_RETURN(
       const auto rows,
@@ -1539,7 +1540,9 @@ absl::StatusOr<AgentRecord> SqlStore::ChangeIn(Connection& db, absl::Time now,
                                      /*of_findings=*/state == previous,
                                      write.policies));
   }
-  return ReadAgent(db, write.id);
+  CUPEL_ASSIGN_OR_RETURN(AgentRecord record, ReadAgent(db, write.id));
+  return RecordedVerdict{
+      .time = now, .record = std::move(record), .previous = previous};
 }
 
 // Settles a verdict, whatever it is. What is wrong with it alone takes back
@@ -1547,16 +1550,14 @@ absl::StatusOr<AgentRecord> SqlStore::ChangeIn(Connection& db, absl::Time now,
 absl::Status SqlStore::ChangeVerdict(Connection& db, absl::Time now,
                                      GroupedVerdict& one) {
   CUPEL_RETURN_IF_ERROR(db.Execute("SAVEPOINT verdict").status());
-  absl::StatusOr<AgentRecord> record = ChangeIn(db, now, one.write);
+  absl::StatusOr<RecordedVerdict> recorded = ChangeIn(db, now, one.write);
   // SQLite may have ended the transaction, and with it what was before.
-  if (absl::IsUnavailable(record.status())) return record.status();
-  one.is_change = record.ok();
-  if (record.ok()) {
-    one.Settle(RecordedVerdict{.time = now, .record = *std::move(record)});
-  } else {
+  if (absl::IsUnavailable(recorded.status())) return recorded.status();
+  one.is_change = recorded.ok();
+  if (!recorded.ok()) {
     CUPEL_RETURN_IF_ERROR(db.Execute("ROLLBACK TO verdict").status());
-    one.Settle(record.status());
   }
+  one.Settle(std::move(recorded));
   return db.Execute("RELEASE verdict").status();
 }
 

@@ -241,8 +241,8 @@ class SqlStore : public Store {
                             GroupedVerdict& one);
   absl::Status ChangeVerdict(Connection& db, absl::Time now,
                              GroupedVerdict& one);
-  absl::StatusOr<AgentRecord> ChangeIn(Connection& db, absl::Time now,
-                                       const VerdictWrite& write);
+  absl::StatusOr<RecordedVerdict> ChangeIn(Connection& db, absl::Time now,
+                                           const VerdictWrite& write);
 
   absl::Status CopyInto(const std::string& path);
 

@@ -196,7 +196,9 @@ struct RecordedVerdict {
   absl::Time time;  // by the store's clock
   // What the agent's record has become; nullopt where the verdict only renewed
   // what it said: then ApplyRenewal makes it.
-  std::optional<AgentRecord> record;
+  std::optional<AgentRecord> record = std::nullopt;
+  // Beside a record: the state that it had before.
+  AgentState previous = AgentState::kPending;
 };
 
 // What a verdict that only renewed what `record` said has made of it. `record`

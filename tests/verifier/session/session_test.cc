@@ -227,6 +227,21 @@ TEST_CASE("A record that was read since a verdict's writing is the newer one") {
   CHECK(t.stream->output.verdicts.back().state == AgentState::kPending);
 }
 
+TEST_CASE("A change of state is told of even if the record was read before") {
+  Trusted t;
+  t.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  t.stream->SendQuote();
+  t.stream->SendList();
+  AppraisalJob job = t.stream->output.jobs.at(0);
+  t.stream->session->OnAppraised(job.Run(), t.verifier.now);
+  auto recorded = t.verifier.store.RecordVerdicts(t.stream->output.writes);
+  t.stream->output.states.clear();
+  // The store's notification comes first.
+  t.stream->session->OnSettingsChanged(t.verifier.now);
+  t.stream->session->OnRecorded(std::move(recorded.at(0)), t.verifier.now);
+  CHECK(t.stream->output.states == std::vector{AgentState::kFailed});
+}
+
 TEST_CASE("A message is quick where nothing has to be asked for first") {
   FakeMachine machine;
   Verifier verifier;
