@@ -162,7 +162,7 @@ constexpr char kUnmatchable[] =
     R"json({"meta": {"version": 1}, "release": 0, "digests": {},
             "excludes": ["(?=x)"]})json";
 
-TEST_CASE("A32, A37: excludes that count no more have all judged again") {
+TEST_CASE("A37: excludes that count no more have all judged again") {
   LiveScene scene;
   Operator own = scene.verifier.As();
   REQUIRE(

@@ -543,7 +543,9 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
          CHECK(bench.FailsWith({"max_list_size=2MiB", "max_list_memory=1MiB"},
                                "max_list_memory"));
          bench.Add();
-         FakeMachine other({crypto::HashAlgorithm::kSha256}, {.key_index = 30});
+         FakeMachine other(
+             {crypto::HashAlgorithm::kSha256},
+             {.key_index = 30, .ek_name = std::vector<uint8_t>(34, 7)});
          {
            const auto store = bench.program.OpenStore();
            REQUIRE_THAT(

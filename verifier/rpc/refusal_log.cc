@@ -13,6 +13,7 @@ void RefusalLog::Write(LogLevel level, absl::string_view what,
                        absl::string_view address, std::vector<LogField> fields,
                        absl::Time now) {
   uint64_t unlogged = 0;
+  bool is_due = false;
   {
     const std::lock_guard lock(mutex_);
     if (addresses_.size() >= bounds_.max_addresses &&
@@ -24,16 +25,17 @@ void RefusalLog::Write(LogLevel level, absl::string_view what,
     const bool fits = addresses_.size() < bounds_.max_addresses ||
                       addresses_.contains(address);
     Address& seen = addresses_[fits ? address : absl::string_view(kOthers)];
-    if (now < seen.next) {
+    is_due = now >= seen.next;
+    if (is_due) {
+      seen.next = now + bounds_.interval;
+      unlogged = std::exchange(seen.unlogged, 0);
+    } else {
       ++seen.unlogged;
-      return;
     }
-    seen.next = now + bounds_.interval;
-    unlogged = std::exchange(seen.unlogged, 0);
   }
   fields.emplace_back("address", address);
   if (unlogged > 0) fields.emplace_back("unlogged", unlogged);
-  log_.Log(level, what, fields);
+  log_.Log(is_due ? level : LogLevel::kDebug, what, fields);
 }
 
 }  // namespace cupel::verifier

@@ -16,7 +16,8 @@
 namespace cupel::verifier {
 
 // One line an address and minute, with how many there were since the last one:
-// a journal that is flooded drops the lines of others as well [A15].
+// a journal that is flooded drops the lines of others as well [A15]. Those in
+// between are written for who debugs (LogLevel::kDebug).
 //
 // Thread-safe.
 class RefusalLog {

@@ -393,7 +393,7 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
   if (!proven_) {
     // Before anything is looked up for it.
     if (!AnsweredCertificate(quote, *challenge, *named_).has_value()) {
-      return RefuseUnproven("the quote answers another challenge");
+      return RefuseUnproven("quote.nonce: the quote answers another challenge");
     }
     if (!LoadNamed(*challenge, arrived)) return;
   }
@@ -414,11 +414,11 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
 std::optional<std::vector<uint8_t>> Session::AnsweredCertificate(
     const QuoteMessage& quote, const Challenge& challenge,
     const AgentId& agent) const {
-  const auto attest = tpm::ParseAttest(quote.attest);
+  const auto attest = tpm::ParseRawAttest(quote.attest);
   if (!attest.ok()) return std::nullopt;
   for (const std::vector<uint8_t>& certificate : certificates_) {
     const auto data = QualifyingData(challenge.nonce, agent, certificate);
-    if (data.ok() && *data == attest->extra_data) return certificate;
+    if (data.ok() && *data == attest->header.extra_data) return certificate;
   }
   return std::nullopt;
 }

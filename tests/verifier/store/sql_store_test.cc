@@ -164,7 +164,10 @@ void MakeSchema1(const std::string& path) {
         IsOk());
   }
   for (const char* const sql :
-       {"DROP INDEX events_by_agent", "DROP INDEX events_by_time",
+       {"DROP INDEX policies_without_files",
+        "ALTER TABLE agents DROP COLUMN judged_policies",
+        "ALTER TABLE events DROP COLUMN policies", "DROP INDEX events_by_agent",
+        "DROP INDEX events_by_time",
         "ALTER TABLE events DROP COLUMN of_findings",
         "ALTER TABLE policies DROP COLUMN digest_count",
         "ALTER TABLE policies DROP COLUMN size", "DROP TABLE allowed_eks",
