@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Makes what every case of this folder boots, once a build:
+#
+#   tests/vm/images.sh BUILD
+#
+# BUILD/vm/kernel, initramfs, rootfs (a folder), and ca, the software TPMs' CA.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+build=${1:?usage: images.sh BUILD}
+images=$build/vm
+mkdir -p "$images"
+
+packaging/guest/kernel.sh "$images/kernel"
+packaging/guest/initramfs.sh "$images/kernel" "$images/initramfs"
+packaging/guest/rootfs.sh "$images/rootfs" "$build/agent/cupel-agent" \
+  "$(command -v keyctl)" "$(command -v setfattr)" "$(command -v evmctl)" \
+  "$(command -v kexec)"
+# The module of overlay file systems, for who mounts one.
+mkdir -p "$images/rootfs/usr/lib/modules"
+find "$images/kernel/lib/modules" -name overlay.ko \
+  -exec cp {} "$images/rootfs/usr/lib/modules/" \;
+# A CA is made with the first TPM; cases that run side by side share it.
+if [[ ! -d $images/ca/roots ]]; then
+  rm -rf "$images/ca" "$images/first-tpm"
+  packaging/guest/tpm.sh "$images/first-tpm" "$images/ca"
+fi
