@@ -4,20 +4,22 @@
 #
 #   packaging/guest/boot.sh --kernel DIR --initramfs FILE --disk IMAGE --run DIR
 #       [--tpm DIR] [--append TEXT] [--memory MB] [--verifier PORT]
-#       [--reboots] [--uefi] [--second-disk IMAGE]
+#       [--reboots] [--uefi] [--second-disk IMAGE] [--tpm-relay]
 #
 # --run      an empty folder for console.log, control (a socket: the guest's
-#            control loop) and monitor (a socket: QMP)
+#            control loop) and monitor (a socket: QMP). Its path is short:
+#            those of sockets may have 107 bytes
 # --tpm      the TPM's state (tpm.sh); without it the guest has no TPM
 # --append   more of the kernel's command line
 # --verifier 10.0.2.100:8891 in the guest is this port on the host's loopback.
 #            The guest reaches nothing else, and no other machine
 # --reboots  a reset starts the guest again; without it, it ends
 # --uefi     by OVMF, so that there is an event log
+# --tpm-relay   somebody listens at RUN/tpm, and passes QEMU on to RUN/tpm.back
 set -euo pipefail
 
-kernel= initramfs= disk= second_disk= run= tpm= append= memory=768 verifier=
-reboots=no uefi=no
+kernel= initramfs= disk= second_disk= run= tpm= append= memory=384 verifier=
+reboots=no uefi=no tpm_relay=no
 while [[ $# -gt 0 ]]; do
   case $1 in
     --kernel | --initramfs | --disk | --run | --tpm | --append | --memory | \
@@ -28,6 +30,7 @@ while [[ $# -gt 0 ]]; do
       ;;
     --reboots) reboots=yes ;;
     --uefi) uefi=yes ;;
+    --tpm-relay) tpm_relay=yes ;;
     *)
       sed -n '2,/^set /{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
       exit 2
@@ -37,6 +40,8 @@ while [[ $# -gt 0 ]]; do
 done
 [[ -n $kernel && -n $initramfs && -n $disk && -n $run ]] || exec "$0" --help
 
+# Both end with this script, however it ends.
+bound=(setpriv --pdeathsig KILL)
 children=()
 cleanup() {
   local child
@@ -45,7 +50,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 143' TERM INT
 
-# root= makes the initramfs a ramfs, which policies tell from tmpfs.
+# root= makes the initramfs a ramfs, which policies tell from tmpfs. On a busy
+# host the emulated timer fails the kernel's check, and the kernel may hang.
 arguments=(
   -accel tcg,thread=multi -cpu max -smp 1 -m "$memory" -machine q35 -nodefaults
   -display none -serial "file:$run/console.log"
@@ -55,7 +61,7 @@ arguments=(
   -chardev "socket,id=control,path=$run/control,server=on,wait=off"
   -device virtio-serial-pci -device virtserialport,chardev=control,name=cupel
   -kernel "$kernel/vmlinuz" -initrd "$initramfs"
-  -append "console=ttyS0 quiet panic=-1 root=/dev/vda $append"
+  -append "console=ttyS0 quiet panic=-1 no_timer_check root=/dev/vda $append"
 )
 [[ $reboots == yes ]] || arguments+=(-no-reboot)
 if [[ -n $second_disk ]]; then
@@ -75,12 +81,14 @@ if [[ $uefi == yes ]]; then
     -drive "if=pflash,format=raw,file=$run/vars.fd")
 fi
 if [[ -n $tpm ]]; then
-  swtpm socket --tpm2 --tpmstate "dir=$tpm" --terminate \
-    --ctrl "type=unixio,path=$run/tpm" --pid "file=$run/tpm.pid" \
+  tpm_control=$run/tpm
+  [[ $tpm_relay == no ]] || tpm_control=$run/tpm.back
+  "${bound[@]}" swtpm socket --tpm2 --tpmstate "dir=$tpm" --terminate \
+    --ctrl "type=unixio,path=$tpm_control" --pid "file=$run/tpm.pid" \
     >"$run/tpm.log" 2>&1 &
   children+=($!)
   for ((i = 0; i < 200; ++i)); do
-    [[ -S $run/tpm ]] && break
+    [[ -S $tpm_control ]] && break
     sleep 0.05
   done
   arguments+=(
@@ -88,6 +96,6 @@ if [[ -n $tpm ]]; then
     -device tpm-crb,tpmdev=tpm)
 fi
 
-qemu-system-x86_64 "${arguments[@]}" </dev/null >"$run/qemu.log" 2>&1 &
+"${bound[@]}" qemu-system-x86_64 "${arguments[@]}" </dev/null >"$run/qemu.log" 2>&1 &
 children+=($!)
 wait $!

@@ -4,7 +4,8 @@
 #
 #   packaging/guest/kernel.sh DIR    fills DIR with vmlinuz, config and lib/modules
 #
-# Does nothing where DIR has the archive's present version already.
+# Does nothing where DIR has the archive's present version already, or has one
+# and the archive can't be asked.
 set -euo pipefail
 dir=${1:?usage: kernel.sh DIR}
 
@@ -14,20 +15,32 @@ fail() {
 }
 
 # The name without a version depends on the one with it, which moves.
-package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
-  sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-[[ -n $package ]] || fail "apt knows no linux-image-cloud-amd64; run apt-get update"
-if [[ -f $dir/package && $(cat "$dir/package") == "$package" ]]; then
-  exit 0
+find_package() {
+  package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+    sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+  [[ -n $package ]]
+}
+if [[ -f $dir/package ]]; then
+  find_package || exit 0
+  [[ $(cat "$dir/package") != "$package" ]] || exit 0
 fi
 
 mkdir -p "$(dirname "$dir")"
 work=$(mktemp -d "$(dirname "$dir")/kernel.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-(cd "$work" && apt-get -qq download "$package") >"$work/log" 2>&1 || {
-  cat "$work/log" >&2
-  fail "could not download $package"
+download() {
+  find_package || return
+  (cd "$work" && apt-get -qq download "$package") >"$work/log" 2>&1
 }
+# What apt knows may be nothing yet, or too old.
+if ! download; then
+  [[ $(id -u) -ne 0 ]] || apt-get -qq update >/dev/null 2>&1 || true
+  if ! download; then
+    [[ ! -f $dir/package ]] || exit 0
+    cat "$work/log" >&2 2>/dev/null || true
+    fail "could not download ${package:-linux-image-cloud-amd64, which apt does not know}"
+  fi
+fi
 dpkg-deb -x "$work"/*.deb "$work/unpacked"
 version=$(ls "$work/unpacked/lib/modules")
 mkdir "$work/kernel"

@@ -23,7 +23,7 @@ using Clock = UnixStream::Clock;
 
 // Emulated, and beside other tests: generous, and never waited for in full
 // unless something is wrong.
-constexpr std::chrono::seconds kBootTimeout{120};
+constexpr std::chrono::seconds kBootTimeout{240};
 constexpr std::chrono::seconds kMonitorTimeout{20};
 constexpr size_t kMaxConsoleSize = size_t{16} << 20;
 constexpr size_t kShownConsoleSize = 4000;
@@ -62,6 +62,11 @@ absl::StatusOr<std::unique_ptr<VirtualMachine>> VirtualMachine::Boot(
   }
   if (options.reboots) add({"--reboots"});
   if (options.uefi) add({"--uefi"});
+  if (options.tpm_power) {
+    add({"--tpm-relay"});
+    machine->relay_ = std::make_unique<TpmRelay>(machine->run_ / "tpm",
+                                                 machine->run_ / "tpm.back");
+  }
   CUPEL_ASSIGN_OR_RETURN(machine->server_,
                          Server::Start(arguments, machine->run_ / "boot.log"));
   CUPEL_RETURN_IF_ERROR(machine->Connect());
@@ -198,6 +203,11 @@ void VirtualMachine::KillTpm() {
   if (text.ok() && absl::SimpleAtoi(AsText(*text), &pid) && pid > 1) {
     kill(pid, SIGKILL);
   }
+}
+
+absl::Status VirtualMachine::PowerCycleTpm() {
+  if (relay_ == nullptr) return absl::FailedPreconditionError("no relay");
+  return relay_->PowerCycle();
 }
 
 std::string VirtualMachine::Console() const {

@@ -12,21 +12,23 @@
 #include "absl/strings/string_view.h"
 #include "tests/support/run_command.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tpm_relay.h"
 #include "tests/support/unix_stream.h"
 
 namespace cupel::testing {
 
 struct MachineOptions {
-  std::string kernel;     // packaging/guest/kernel.sh has made it
-  std::string initramfs;  // packaging/guest/initramfs.sh has
-  std::string disk;       // the root disk; written to
-  std::string tpm;        // the TPM's state; empty: a machine without one
-  std::string append;     // more of the kernel's command line
+  std::string kernel = {};     // packaging/guest/kernel.sh has made it
+  std::string initramfs = {};  // packaging/guest/initramfs.sh has
+  std::string disk = {};       // the root disk; written to
+  std::string tpm = {};        // the TPM's state; empty: a machine without one
+  std::string append = {};     // more of the kernel's command line
   // What 10.0.2.100:8891 is in the guest, on the host's loopback; 0: nothing.
   uint16_t verifier_port = 0;
   bool reboots = false;  // a reset starts it again, else ends it
   bool uefi = false;
-  int memory_megabytes = 768;
+  bool tpm_power = false;  // PowerCycleTpm will be called
+  int memory_megabytes = 384;
 };
 
 // It and its TPM are killed with this object, and with this process. Not
@@ -65,6 +67,8 @@ class VirtualMachine {
   // Stops the TPM's process, or lets it go on.
   absl::Status StallTpm(bool stall);
   void KillTpm();
+  // Takes power away from the TPM alone, and gives it back.
+  absl::Status PowerCycleTpm();
 
   // What the kernel has written to its console.
   std::string Console() const;
@@ -74,6 +78,7 @@ class VirtualMachine {
   absl::Status Connect();
 
   TemporaryFolder run_;
+  std::unique_ptr<TpmRelay> relay_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<UnixStream> control_;
   uint64_t last_tag_ = 0;

@@ -12,7 +12,8 @@ namespace {
 using ::cupel::testing::IsOk;
 using ::cupel::testing::Require;
 
-TEST_CASE("History lost by kexec is no trust, and a reboot is its cure") {
+TEST_CASE("History lost by kexec is no trust, and a reboot is its cure",
+          "[beside]") {
   const auto lab = Require(Lab::Create());
   for (const char* name : {"vmlinuz", "initramfs"}) {
     const std::string from =

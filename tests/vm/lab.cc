@@ -1,16 +1,21 @@
 #include "tests/vm/lab.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <iostream>
+#include <span>
 #include <system_error>
 #include <thread>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "common/crypto/pcr.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 #include "common/util/status_macros.h"
@@ -21,6 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+constexpr int kSkipped = 77;
 constexpr size_t kMaxFileSize = size_t{64} << 20;
 constexpr std::chrono::seconds kVerifierTimeout{30};
 
@@ -52,15 +58,41 @@ std::string ImagePath(const std::string& name) {
   return absl::StrCat(CUPEL_BINARY_DIR "/vm/", name);
 }
 
+std::vector<uint8_t> PcrExtendCommand(uint32_t pcr,
+                                      const crypto::Digest& digest) {
+  const std::span<const uint8_t> value = digest.bytes();
+  std::vector<uint8_t> command;
+  const auto add = [&command](uint32_t number, int size) {
+    for (int i = size - 1; i >= 0; --i) {
+      command.push_back(static_cast<uint8_t>(number >> (8 * i)));
+    }
+  };
+  add(0x8002, 2);  // TPM_ST_SESSIONS
+  add(static_cast<uint32_t>(33 + value.size()), 4);
+  add(0x182, 4);  // TPM_CC_PCR_Extend
+  add(pcr, 4);
+  add(9, 4);  // the session: TPM_RS_PW, no nonce, no attributes, no password
+  add(0x40000009, 4);
+  add(0, 4);
+  add(0, 1);
+  add(1, 4);  // one digest
+  add(crypto::BankTcgId(digest.algorithm()).value(), 2);
+  command.insert(command.end(), value.begin(), value.end());
+  return command;
+}
+
 absl::StatusOr<std::unique_ptr<Lab>> Lab::Create(const LabOptions& options) {
+  if (const std::string why = TextOf(ImagePath("unavailable")); !why.empty()) {
+    std::cout << "skipped: " << why << std::flush;
+    std::_Exit(kSkipped);
+  }
   std::unique_ptr<Lab> lab(new Lab);
   CUPEL_RETURN_IF_ERROR(
       Succeed({CUPEL_SOURCE_DIR "/packaging/guest/tpm.sh", lab->Path("tpm"),
                ImagePath("ca"), options.banks})
           .status());
-  // Links: the disk is made of copies.
   CUPEL_RETURN_IF_ERROR(
-      Succeed({"cp", "-al", ImagePath("rootfs"), lab->Path("root")}).status());
+      Succeed({"cp", "-a", ImagePath("rootfs"), lab->Path("root")}).status());
   CUPEL_RETURN_IF_ERROR(lab->StartVerifier(options));
   CUPEL_RETURN_IF_ERROR(lab->AddFile(
       "/etc/cupel/ca.pem", TextOf(lab->Path("pki/ca/certificate.pem"))));
@@ -129,8 +161,6 @@ std::string Lab::RootPath(const std::string& path) const {
 absl::Status Lab::AddFile(const std::string& path, const std::string& content) {
   std::error_code error;
   fs::create_directories(fs::path(RootPath(path)).parent_path(), error);
-  // Never into what a link shares.
-  fs::remove(RootPath(path), error);
   return WriteFile(RootPath(path), content);
 }
 
@@ -195,6 +225,25 @@ absl::Status Lab::StartAgent() {
       .status();
 }
 
+absl::Status Lab::KillAgent() {
+  return machine_->Do("killall -9 cupel-agent").status();
+}
+
+absl::Status Lab::SendToTpm(const std::vector<std::vector<uint8_t>>& commands) {
+  // An answer's header ends with its code.
+  std::string script = "exec 5<>/dev/tpmrm0\nfor command in";
+  for (const std::vector<uint8_t>& command : commands) {
+    absl::StrAppend(&script, " ", absl::Base64Escape(AsText(command)));
+  }
+  absl::StrAppend(&script,
+                  "; do\necho $command | base64 -d >/run/command\n"
+                  "cat /run/command >&5\n"
+                  "code=$(head -c 10 <&5 | tail -c 4 | od -An -tx1)\n"
+                  "[ \"$code\" = ' 00 00 00 00' ] || { echo $code; exit 1; }\n"
+                  "done");
+  return machine_->Do(script).status();
+}
+
 std::string Lab::AgentLog() {
   const auto log = machine_->Run("cat /run/agent.log");
   return log.ok() ? log->out : log.status().ToString();
@@ -212,11 +261,10 @@ absl::StatusOr<std::string> Lab::FetchList() {
 absl::StatusOr<std::string> Lab::FetchPcrs(const std::string& bank) {
   CUPEL_ASSIGN_OR_RETURN(
       const std::string values,
-      machine_->Do(absl::StrCat("i=0; while [ $i -lt 24 ]; do read v < "
-                                "/sys/class/tpm/tpm0/pcr-",
-                                bank,
-                                "/$i; printf 'PCR-%02d: %s\\n' $i $v; "
-                                "i=$((i+1)); done")));
+      machine_->Do(absl::StrCat(
+          "for i in $(seq 0 23); do read v </sys/class/tpm/tpm0/pcr-", bank,
+          "/$i; printf 'PCR-%02d: %s\n' $i \"$(echo $v | sed 's/../& /g')\"; "
+          "done")));
   const std::string path = Path(absl::StrCat("pcrs-", bank));
   CUPEL_RETURN_IF_ERROR(WriteFile(path, values));
   return path;
@@ -229,17 +277,28 @@ absl::StatusOr<testing::CommandResult> Lab::Offline(
   return testing::RunCommand(line);
 }
 
-absl::StatusOr<testing::CommandResult> Lab::Tenant(
-    const std::vector<std::string>& arguments) {
+testing::CommandOptions Lab::ConnectionOptions() const {
   testing::CommandOptions options;
   options.environment = {
       {"CUPEL_TENANT_VERIFIER", absl::StrCat("127.0.0.1:", fleet_port_)},
       {"CUPEL_TENANT_CA_FILE", Path("pki/operator/ca.pem")},
       {"CUPEL_TENANT_CERTIFICATE", Path("pki/operator/certificate.pem")},
       {"CUPEL_TENANT_KEY", Path("pki/operator/key.pem")}};
+  return options;
+}
+
+absl::StatusOr<testing::CommandResult> Lab::Tenant(
+    const std::vector<std::string>& arguments) {
   std::vector<std::string> line = {Program("tenant/cupel-tenant")};
   line.insert(line.end(), arguments.begin(), arguments.end());
-  return testing::RunCommand(line, options);
+  return testing::RunCommand(line, ConnectionOptions());
+}
+
+absl::StatusOr<std::unique_ptr<testing::Server>> Lab::Watch(
+    const std::string& log_path) {
+  return testing::Server::Start(
+      {Program("tenant/cupel-tenant"), "watch", kAgentId, "--json"}, log_path,
+      ConnectionOptions());
 }
 
 absl::Status Lab::Add(const std::vector<std::string>& options) {
@@ -261,12 +320,19 @@ absl::Status Lab::Add(const std::vector<std::string>& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Lab::MakePolicy(const std::string& algorithm) {
+absl::StatusOr<std::string> Lab::MakePolicy(const std::string& algorithm,
+                                            const std::string& list) {
   std::string path = Path(absl::StrCat("policy-", algorithm, ".json"));
-  CUPEL_ASSIGN_OR_RETURN(
-      const testing::CommandResult result,
-      Offline({"policy", "create", "--rootfs", Path("root"), "--initramfs",
-               ImagePath("initramfs"), "--algo", algorithm, "-o", path}));
+  std::vector<std::string> arguments = {"policy",      "create",
+                                        "--rootfs",    Path("root"),
+                                        "--initramfs", ImagePath("initramfs"),
+                                        "--algo",      algorithm,
+                                        "-o",          path};
+  if (!list.empty()) {
+    arguments.insert(arguments.end(), {"--ima-list", list, "--buffers"});
+  }
+  CUPEL_ASSIGN_OR_RETURN(const testing::CommandResult result,
+                         Offline(arguments));
   if (result.exit_code != 0) return absl::InternalError(result.err);
   return path;
 }
@@ -331,6 +397,7 @@ absl::StatusOr<std::vector<std::string>> Lab::Findings() {
   CUPEL_ASSIGN_OR_RETURN(const nlohmann::json status, Status());
   std::vector<std::string> ids;
   for (const nlohmann::json& finding : status["findings"]) {
+    if (finding.value("severity", "") == "notice") continue;
     ids.push_back(finding.value("id", ""));
   }
   return ids;

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/crypto/digest.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/run_command.h"
 #include "tests/support/temporary_folder.h"
@@ -24,6 +25,10 @@ std::string ImagePath(const std::string& name);
 
 // The id of the machine of every lab.
 inline constexpr char kAgentId[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
+
+// TPM2_PCR_Extend in the digest's bank, with an empty password.
+std::vector<uint8_t> PcrExtendCommand(uint32_t pcr,
+                                      const crypto::Digest& digest);
 
 struct LabOptions {
   // Active PCR banks of the TPM.
@@ -38,7 +43,8 @@ struct LabOptions {
 // Not thread-safe.
 class Lab {
  public:
-  // Makes the TPM, and starts the verifier.
+  // Makes the TPM, and starts the verifier. Ends the process as skipped, with
+  // the reason, where images.sh could not make the images.
   static absl::StatusOr<std::unique_ptr<Lab>> Create(
       const LabOptions& options = {});
 
@@ -61,6 +67,10 @@ class Lab {
   // no files.
   absl::Status LoadImaRules(const std::string& lines);
   absl::Status StartAgent();
+  absl::Status KillAgent();
+  // Root sends the machine's TPM whole commands, one after another. kInternal
+  // where one does not succeed.
+  absl::Status SendToTpm(const std::vector<std::vector<uint8_t>>& commands);
   // What the agent has logged.
   std::string AgentLog();
   // A copy of the binary list, in the lab's folder.
@@ -74,12 +84,16 @@ class Lab {
       const std::vector<std::string>& arguments);
   absl::StatusOr<testing::CommandResult> Tenant(
       const std::vector<std::string>& arguments);
+  // Starts `cupel-tenant watch --json`, of the machine, into that file.
+  absl::StatusOr<std::unique_ptr<testing::Server>> Watch(
+      const std::string& log_path);
   // Adds the machine with the EK that it has, `boot: any`, and these options.
   absl::Status Add(const std::vector<std::string>& options);
   // A policy of everything on the disk and in the initramfs, as our tool makes
-  // it: its path.
+  // it, and of what the measurement list at `list` has unless that is empty:
+  // its path.
   absl::StatusOr<std::string> MakePolicy(
-      const std::string& algorithm = "sha256");
+      const std::string& algorithm = "sha256", const std::string& list = "");
   // `cupel-tenant status --json`.
   absl::StatusOr<nlohmann::json> Status();
   // Waits until the machine is in `state`; kDeadlineExceeded with what it is
@@ -93,7 +107,7 @@ class Lab {
   // AwaitState's.
   absl::Status AwaitTrustedAgain(
       std::chrono::seconds timeout = std::chrono::seconds(90));
-  // The ids of the findings on record.
+  // The ids of the findings on record, notices apart.
   absl::StatusOr<std::vector<std::string>> Findings();
   // What the verifier has logged.
   std::string VerifierLog() const;
@@ -104,6 +118,7 @@ class Lab {
   Lab() = default;
   absl::Status StartVerifier(const LabOptions& options);
   absl::Status Load(const std::string& policy);
+  testing::CommandOptions ConnectionOptions() const;
 
   testing::TemporaryFolder folder_;
   std::unique_ptr<testing::Server> verifier_;

@@ -18,7 +18,7 @@ namespace {
 using ::cupel::testing::IsOk;
 using ::cupel::testing::Require;
 
-TEST_CASE("The event log of UEFI firmware explains PCR 0 to 9") {
+TEST_CASE("The event log of UEFI firmware explains PCR 0 to 9", "[beside]") {
   const auto lab = Require(Lab::Create());
   const std::string policy = Require(lab->MakePolicy());
   REQUIRE_THAT(lab->Boot("ima_hash=sha256 ima_template=ima-ng", {.uefi = true}),
