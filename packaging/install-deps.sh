@@ -58,6 +58,16 @@ packages=(
   zstd
   # The checks of what is installed; nothing of it has to be running.
   systemd
+  # A guest under QEMU's emulation, and what its images are made of.
+  attr
+  busybox-static
+  e2fsprogs
+  kexec-tools
+  keyutils
+  kmod
+  ovmf
+  qemu-system-x86
+  socat
 )
 
 if [[ ${1:-} == --list ]]; then

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Shows Cupel at work on one machine, a bare Debian 12: installs what is needed,
-# builds the three programs, starts a verifier, a software TPM and an agent on
-# loopback, and takes the machine from unknown to trusted to failed: an allowed
-# script runs, then an evil one. Says how long it took until that was seen.
+# Shows Cupel at work, on a bare Debian 12: installs what is needed, builds the
+# three programs, starts a verifier here and a machine to attest, and takes that
+# machine from unknown to trusted to failed: an allowed script runs, then an evil
+# one. Says how long it took until that was seen. The machine is a guest under
+# QEMU's plain emulation, with Debian's kernel, its IMA, and a software TPM.
 #
-#   packaging/quickstart.sh            and cleans up after itself
-#   packaging/quickstart.sh --keep     leaves all of it running, and says where
-#   packaging/quickstart.sh --bin DIR  with the programs of a build that is there
+#   packaging/quickstart.sh             and cleans up after itself
+#   packaging/quickstart.sh --keep      leaves all of it running, and says where
+#   packaging/quickstart.sh --bin DIR   with the programs of a build that is there
+#   packaging/quickstart.sh --emulated  no guest: the agent runs here, beside the
+#                                       software TPM and an emulator of IMA
 #
 # Installing packages takes root or sudo, and happens only where one is missing.
 # The rest needs no rights, writes to the build folder and to a temporary one,
-# and listens on free ports of 127.0.0.1.
+# and listens on free ports of 127.0.0.1. The guest reaches the verifier alone.
 set -euo pipefail
 # What EPOCHREALTIME looks like, and how swtpm's tools word their files.
 export LC_ALL=C
@@ -26,10 +29,12 @@ wrong() {
 }
 
 keep=no
+mode=guest
 bin=
 while [[ $# -gt 0 ]]; do
   case $1 in
     --keep) keep=yes ;;
+    --emulated) mode=emulated ;;
     --bin)
       [[ $# -ge 2 ]] || wrong "--bin needs a folder"
       bin=$(realpath -- "$2")
@@ -133,7 +138,9 @@ build() {
       --target cupel-agent cupel-verifier cupel-tenant
     bin=$PWD/build/release
   fi
-  for tool in swtpm swtpm_setup swtpm_localca; do
+  local tools=(swtpm swtpm_setup swtpm_localca)
+  [[ $mode == emulated ]] || tools+=(qemu-system-x86_64 socat busybox mke2fs)
+  for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null ||
       fail "$tool is missing: packaging/install-deps.sh installs it"
   done
@@ -146,29 +153,10 @@ build() {
 
 make_tpm() {
   step "A TPM, in software, whose maker has certified its endorsement key"
-  mkdir "$work/tpm" "$work/tpm-ca"
-  cat >"$work/localca.conf" <<END
-statedir = $work/tpm-ca
-signingkey = $work/tpm-ca/signkey.pem
-issuercert = $work/tpm-ca/issuercert.pem
-certserial = $work/tpm-ca/certserial
-END
-  cat >"$work/localca.options" <<END
---tpm-manufacturer id:00001014
---tpm-version 2
---tpm-model swtpm
---platform-manufacturer Example
---platform-version 1.0
---platform-model Example
-END
-  cat >"$work/setup.conf" <<END
-create_certs_tool=$(command -v swtpm_localca)
-create_certs_tool_config=$work/localca.conf
-create_certs_tool_options=$work/localca.options
-END
-  swtpm_setup --tpm2 --tpmstate "$work/tpm" --config "$work/setup.conf" \
-    --createek --create-ek-cert --pcr-banks sha256 >"$work/swtpm_setup.log" 2>&1 ||
-    fail "swtpm_setup failed"
+  packaging/guest/tpm.sh "$work/tpm" "$work/tpm-ca" >"$work/tpm.log" 2>&1 ||
+    fail "the TPM can't be made"
+  # A guest's is started with it.
+  [[ $mode == emulated ]] || return 0
   start "$work/swtpm.log" swtpm socket --tpm2 --tpmstate "dir=$work/tpm" \
     --server "type=unixio,path=$work/tpm.socket" \
     --ctrl "type=unixio,path=$work/tpm.socket.ctrl" \
@@ -183,10 +171,8 @@ END
 start_verifier() {
   step "A verifier"
   "$bin/verifier/cupel-verifier" init --dir "$work/pki" --name localhost \
-    --address 127.0.0.1 >"$work/init.log" 2>&1 || fail "cupel-verifier init failed"
-  mkdir "$work/ek-roots" "$work/verifier"
-  cp "$work/tpm-ca/swtpm-localca-rootca-cert.pem" "$work/tpm-ca/issuercert.pem" \
-    "$work/ek-roots/"
+    --address 127.0.0.1 --address 10.0.2.100 >"$work/init.log" 2>&1 || fail "cupel-verifier init failed"
+  mkdir "$work/verifier"
   cat >"$work/verifier.yaml" <<END
 attest_listen: 127.0.0.1:8891
 fleet_listen: 127.0.0.1:8892
@@ -195,7 +181,7 @@ state_dir: $work/verifier
 tls_certificate: $work/pki/server/certificate.pem
 tls_key: $work/pki/server/key.pem
 client_ca: $work/pki/client-ca/certificate.pem
-ek_roots: $work/ek-roots
+ek_roots: $work/tpm-ca/roots
 END
   # Not on these ports, but on free ones, so that nothing is in the way.
   start "$work/verifier.log" "$bin/verifier/cupel-verifier" \
@@ -207,34 +193,24 @@ END
   say "agents: 127.0.0.1:$attest, operators: 127.0.0.1:$fleet"
 }
 
-# --- The machine.
+# --- The machine. Of either kind: measured, start_agent, and `ek`, what the
+# operator will pin.
 
-make_machine() {
-  step "A machine: its agent, and the list of what it has executed"
-  cat >"$work/agent.yaml" <<END
-verifiers: [127.0.0.1:$attest]
-ca_file: $work/pki/ca/certificate.pem
-agent_id: $id
-state_dir: $work/agent
-tcti: swtpm:path=$work/tpm.socket
-ima_list: $work/ima_list
-ima_count: ""
-END
-  cat >"$work/allowed_script.sh" <<'END'
-#!/bin/sh
-echo "hello world"
-END
-  sed 's/hello/evil/' "$work/allowed_script.sh" >"$work/evil_script.sh"
-  chmod +x "$work"/*_script.sh
-  agent=("$bin/agent/cupel-agent" --config "$work/agent.yaml")
-  # Runs a program, measured as by a kernel with IMA.
-  measured() { "${agent[@]}" ima-emulator -- "$@"; }
-  measured /bin/true >"$work/emulator.log" 2>&1 || fail "the IMA emulator failed"
-  "${agent[@]}" identity >"$work/identity.log" 2>&1 ||
-    fail "cupel-agent identity failed"
+write_agent_settings() {
+  printf 'verifiers: ["%s"]\nca_file: %s\nagent_id: %s\n' "$1" "$2" "$id"
+}
+
+write_scripts() {
+  printf '#!/bin/sh\necho "hello world"\n' >"$1/allowed_script.sh"
+  chmod +x "$1/allowed_script.sh"
+}
+
+write_evil_script='sed s/hello/evil/ allowed_script.sh >evil_script.sh &&
+  chmod +x evil_script.sh'
+
+make_tenant() {
   ek=$(sed -n 's/^EK sha256: *//p' "$work/identity.log")
   say "agent:           $id" "endorsement key: $ek"
-
   cat >"$work/tenant.env" <<END
 export CUPEL_TENANT_VERIFIER=127.0.0.1:$fleet
 export CUPEL_TENANT_CA_FILE=$work/pki/operator/ca.pem
@@ -246,15 +222,101 @@ END
   . "$work/tenant.env"
 }
 
+make_emulated_machine() {
+  step "A machine: its agent, and the list of what it has executed"
+  write_agent_settings "127.0.0.1:$attest" "$work/pki/ca/certificate.pem" \
+    >"$work/agent.yaml"
+  cat >>"$work/agent.yaml" <<END
+state_dir: $work/agent
+tcti: swtpm:path=$work/tpm.socket
+ima_list: $work/ima_list
+ima_count: ""
+END
+  scripts=$work
+  write_scripts "$scripts"
+  (cd "$scripts" && eval "$write_evil_script")
+  agent=("$bin/agent/cupel-agent" --config "$work/agent.yaml")
+  # Runs a program, measured as by a kernel with IMA.
+  measured() { "${agent[@]}" ima-emulator -- "$@"; }
+  start_agent() { start "$work/agent.log" "${agent[@]}" run; }
+  measured /bin/true >"$work/emulator.log" 2>&1 || fail "the IMA emulator failed"
+  "${agent[@]}" identity >"$work/identity.log" 2>&1 ||
+    fail "cupel-agent identity failed"
+  make_tenant
+  say "a policy of three files, and excludes that nothing needs"
+  sha256sum "$(readlink -f /bin/true)" "$(readlink -f /bin/sh)" \
+    "$scripts/allowed_script.sh" >"$work/allowlist.txt"
+  echo '/excluded/by/nobody/.*' >"$work/excludes.txt"
+  judged_by=(--allowlist "$work/allowlist.txt" --exclude "$work/excludes.txt"
+    --lab)
+}
+
+# Runs a shell command in the guest: its output and its exit code.
+in_guest() {
+  local tag code output
+  printf '%s %s\n' "$EPOCHREALTIME" "$(printf %s "$1" | base64 -w 0)" >&5
+  while read -r -t 60 -u 4 tag code output; do
+    [[ $tag != ready ]] || continue
+    printf %s "$output" | base64 -d
+    return "$code"
+  done
+  return 1
+}
+
+make_guest() {
+  step "A machine: Debian's kernel under QEMU, and what is on its disk"
+  local images=$bin/vm guest=packaging/guest line
+  mkdir -p "$images" 2>/dev/null && [[ -w $images ]] || images=$work/vm
+  $guest/kernel.sh "$images/kernel" >"$work/kernel.log" 2>&1 ||
+    fail "the guest's kernel can't be had"
+  $guest/initramfs.sh "$images/kernel" "$work/initramfs"
+  $guest/rootfs.sh "$work/root" "$bin/agent/cupel-agent"
+  mkdir -p "$work/root/etc/cupel"
+  cp "$work/pki/ca/certificate.pem" "$work/root/etc/cupel/ca.pem"
+  write_agent_settings 10.0.2.100:8891 /etc/cupel/ca.pem \
+    >"$work/root/etc/cupel/agent.yaml"
+  scripts=/root
+  write_scripts "$work/root$scripts"
+  "$bin/tenant/cupel-tenant" policy create --rootfs "$work/root" \
+    --initramfs "$work/initramfs" -o "$work/policy.json" >"$work/policy.log" 2>&1 ||
+    fail "cupel-tenant policy create failed"
+  say "cupel-tenant has made a policy of all that is there"
+  $guest/disk.sh "$work/root" "$work/disk"
+  mkdir "$work/run"
+  start "$work/boot.log" "$guest/boot.sh" --kernel "$images/kernel" \
+    --initramfs "$work/initramfs" --disk "$work/disk" --run "$work/run" \
+    --tpm "$work/tpm" --verifier "$attest" \
+    --append "ima_hash=sha256 ima_template=ima-ng"
+  await 20 test -S "$work/run/control" || fail "QEMU doesn't start"
+  coproc socat - "UNIX-CONNECT:$work/run/control"
+  pids+=("$COPROC_PID")
+  exec 4<&"${COPROC[0]}" 5>&"${COPROC[1]}"
+  read -r -t 120 -u 4 line && [[ $line == ready* ]] || fail "the guest doesn't boot"
+  say "booted: $(in_guest 'uname -sr'), beside a software TPM"
+
+  measured() { in_guest "$1"; }
+  start_agent() {
+    in_guest "setsid cupel-agent run >/run/agent.log 2>&1 </dev/null &" ||
+      fail "the agent doesn't start"
+  }
+  in_guest "cat >/run/policy <<'END'
+$(cat packaging/ima/guide.policy)
+END
+cat /run/policy >/sys/kernel/security/ima/policy" || fail "the IMA policy can't be loaded"
+  say "it measures what packaging/ima/guide.policy says"
+  in_guest "cd $scripts && $write_evil_script" || fail "no evil script"
+  in_guest "cupel-agent identity" >"$work/identity.log" ||
+    fail "cupel-agent identity failed"
+  make_tenant
+  judged_by=(--allowlist "$work/policy.json")
+}
+
 # --- Unknown, trusted, failed.
 
 show() {
-  step "An operator adds it, with a policy of three files, and watches"
-  sha256sum "$(readlink -f /bin/true)" "$(readlink -f /bin/sh)" \
-    "$work/allowed_script.sh" >"$work/allowlist.txt"
-  echo '/excluded/by/nobody/.*' >"$work/excludes.txt"
-  cupel-tenant add "$id" --ek "$ek" --allowlist "$work/allowlist.txt" \
-    --exclude "$work/excludes.txt" --boot any --lab >"$work/add.log" 2>&1 ||
+  step "An operator adds it, with that policy, and watches"
+  cupel-tenant add "$id" --ek "$ek" "${judged_by[@]}" --boot any \
+    >"$work/add.log" 2>&1 ||
     fail "cupel-tenant add failed"
   say "$(cat "$work/add.log")"
   mkfifo "$work/events"
@@ -264,12 +326,12 @@ show() {
   exec 3<"$work/events"
   await_event EXPECTED || fail "cupel-tenant watch says nothing"
   say "watched: EXPECTED, no machine of this id has come yet"
-  start "$work/agent.log" "${agent[@]}" run
+  start_agent
   await_event TRUSTED || fail "the machine does not become TRUSTED"
   say "watched: TRUSTED, its TPM has signed a list in which all is allowed"
 
   step "An allowed script runs"
-  measured "$work/allowed_script.sh" | indent
+  measured "$scripts/allowed_script.sh" | indent
   attestations() {
     cupel-tenant status "$id" --json | sed -n 's/^ *"attestations": \([0-9]*\),$/\1/p'
   }
@@ -284,16 +346,15 @@ show() {
   say "judged: TRUSTED still"
 
   step "An evil script runs"
-  measured "$work/evil_script.sh" | indent
-  # The emulator's last write to the list was this script's entry.
-  measured_at=$(stat --format=%.6Y "$work/ima_list")
+  started=$(now)
+  measured "$scripts/evil_script.sh" | indent
   await_event FAILED || fail "the evil script was not seen"
   say "watched: FAILED"
   (cupel-tenant explain "$id" || true) |
     awk 'BEGIN { RS = ""; ORS = "\n" } NR <= 2' | indent
 
-  printf '\nFrom the measurement of the evil script until cupel-tenant watch said FAILED:\n'
-  printf '%d ms.\n' $(((seen - ${measured_at/./}) / 1000))
+  printf '\nFrom the start of the evil script until cupel-tenant watch said FAILED:\n'
+  printf '%d ms.\n' $(((seen - started) / 1000))
 }
 
 # --- What --keep leaves.
@@ -321,6 +382,26 @@ rm -rf "$work"
 END
   } >"$work/stop.sh"
   chmod +x "$work/stop.sh"
+  local run="$bin/agent/cupel-agent --config $work/agent.yaml ima-emulator --"
+  if [[ $mode == guest ]]; then
+    run=$work/guest
+    {
+      printf '#!/bin/bash\n# Runs a command in the guest: %s COMMAND\n' "$run"
+      printf 'control=%q\n' "$work/run/control"
+      cat <<'END'
+coproc socat - "UNIX-CONNECT:$control"
+trap 'kill "$COPROC_PID"' EXIT
+printf '%s %s\n' $$ "$(printf %s "$*" | base64 -w 0)" >&"${COPROC[1]}"
+while read -r -t 60 -u "${COPROC[0]}" tag code output; do
+  [[ $tag == $$ ]] || continue
+  printf %s "$output" | base64 -d
+  exit "$code"
+done
+exit 1
+END
+    } >"$run"
+    chmod +x "$run"
+  fi
   cat <<END
 
 All of it goes on. To look at it, in this shell or another one:
@@ -331,7 +412,7 @@ All of it goes on. To look at it, in this shell or another one:
 
 To run more programs as that machine:
 
-    $bin/agent/cupel-agent --config $work/agent.yaml ima-emulator -- COMMAND
+    $run COMMAND
 
 To end it, and remove its files:
 
@@ -352,7 +433,7 @@ printf 'Cupel: one machine, from unknown to trusted to failed.\n'
 build
 make_tpm
 start_verifier
-make_machine
+if [[ $mode == guest ]]; then make_guest; else make_emulated_machine; fi
 show
 done=yes
 [[ $keep == no ]] || leave_running

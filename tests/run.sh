@@ -5,6 +5,7 @@
 #   tests/run.sh --asan           the tests under AddressSanitizer and UBSan
 #   tests/run.sh --tsan           the tests under ThreadSanitizer
 #   tests/run.sh --fuzz SECONDS   the fuzz targets alone, SECONDS each
+#   tests/run.sh --long           the tests that take minutes each as well
 #
 # --no-install leaves the system's packages alone. The last line counts what
 # ran: "N passed, N failed, N skipped". A fuzz target counts as one test, and so
@@ -20,6 +21,7 @@ readonly FUZZ_TIMEOUT_SECONDS=20
 mode=release
 install=yes
 fuzz_seconds=$SMOKE_SECONDS
+test_options=()
 usage() {
   sed -n '2,/^set /{s/^# \{0,1\}//p}' tests/run.sh >&2
   exit 2
@@ -33,6 +35,7 @@ while [[ $# -gt 0 ]]; do
       [[ $fuzz_seconds =~ ^[1-9][0-9]*$ ]] || usage
       shift
       ;;
+    --long) test_options+=(-C long) ;;
     --no-install) install=no ;;
     *) usage ;;
   esac
@@ -103,7 +106,7 @@ run_tests() {
   rm -f "$results"
   say "test $preset"
   local failed_before=$failed
-  ctest --preset "$preset" -j "$jobs" --output-junit "$results" </dev/null
+  ctest --preset "$preset" -j "$jobs" "${test_options[@]}" --output-junit "$results" </dev/null
   local status=$?
   if [[ -s $results ]]; then
     count_results "$results"

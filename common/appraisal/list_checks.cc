@@ -366,8 +366,10 @@ ListResult ListCheck::Run() {
   // history is lost then, and shorter for that.
   if (prefix_due_ && form.ok() &&
       (result_.explained || !starts_with_boot_aggregate_)) {
+    const bool restarted = in_.boot == tpm::BootRelation::kRestart;
     log_.Add(
-        MakeFinding("ima.list_shrank", Severity::kFailure,
+        MakeFinding(restarted ? "tpm.restart_unexplained" : "ima.list_shrank",
+                    Severity::kFailure,
                     absl::StrCat("the list, or the part of it that the PCRs "
                                  "explain, is shorter than the ",
                                  in_.progress.entry_count,

@@ -1,7 +1,12 @@
 #include "common/appraisal/reference_values.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -34,6 +39,7 @@ class PolicyMaker {
   policy::RuntimePolicy Make() &&;
 
  private:
+  void AddBuffer(const Entry& entry, const EntryFields& fields);
   absl::Status AddFile(const Entry& entry, const EntryFields& fields);
   void LeaveOut(const Entry& entry, absl::string_view code,
                 absl::string_view reason);
@@ -42,6 +48,7 @@ class PolicyMaker {
   const ListPolicyOptions& options_;
   std::string name_;
   policy::DigestTable::Builder digests_;
+  std::map<std::string, std::vector<crypto::Digest>, std::less<>> buffers_;
   policy::WarningCollector warnings_;
 };
 
@@ -75,7 +82,7 @@ absl::Status PolicyMaker::Add(const Entry& entry) {
     return absl::OkStatus();
   }
   if (fields->buffer.has_value() && !fields->buffer->empty()) {
-    LeaveOut(entry, "list.buffer", "it is no file but a measured buffer");
+    AddBuffer(entry, *fields);
     return absl::OkStatus();
   }
   if (ima::IsBootAggregatePath(fields->path) &&
@@ -83,6 +90,33 @@ absl::Status PolicyMaker::Add(const Entry& entry) {
     return absl::OkStatus();
   }
   return AddFile(entry, *fields);
+}
+
+void PolicyMaker::AddBuffer(const Entry& entry, const EntryFields& fields) {
+  if (!options_.include_buffers) {
+    LeaveOut(entry, "list.buffer", "it is no file but a measured buffer");
+    return;
+  }
+  const std::optional<FileDigest>& digest = fields.digest;
+  if (!digest.has_value() || digest->type != ima::DigestType::kFile ||
+      !digest->algorithm.has_value() || !crypto::CanHash(*digest->algorithm)) {
+    LeaveOut(entry, "list.buffer", "it has no digest that can be checked");
+    return;
+  }
+  const crypto::Digest computed =
+      crypto::Hash(*digest->algorithm, *fields.buffer);
+  if (!std::ranges::equal(computed.bytes(), digest->bytes)) {
+    LeaveOut(entry, "list.buffer", "its digest is not that of its bytes");
+    return;
+  }
+  if (const absl::Status weak = policy::CheckMayAllow(computed); !weak.ok()) {
+    LeaveOut(entry, "list.digest_weak", weak.message());
+    return;
+  }
+  std::vector<crypto::Digest>& listed = buffers_[std::string(fields.path)];
+  if (std::ranges::find(listed, computed) == listed.end()) {
+    listed.push_back(computed);
+  }
 }
 
 absl::Status PolicyMaker::AddFile(const Entry& entry,
@@ -127,6 +161,7 @@ absl::Status PolicyMaker::AddFile(const Entry& entry,
 policy::RuntimePolicy PolicyMaker::Make() && {
   policy::RuntimePolicy policy;
   policy.digests = std::move(digests_).Build();
+  policy.buffers = std::move(buffers_);
   if (policy.digests.path_count() == 0) {
     warnings_.Add("list.empty", name_, "lists nothing: no file passes");
   }

@@ -19,11 +19,14 @@ struct ListPolicyOptions {
   // Lists boot_aggregate as well. Appraisal computes it wherever PCR 0 to 9 are
   // known, and a policy that lists it fits machines of one boot alone.
   bool include_boot_aggregate = false;
+  // Lists measured buffers by their names as well: keys, kernel command lines,
+  // critical data.
+  bool include_buffers = false;
 };
 
-// Makes a policy that has digests and warnings only: every file of `list` (in
-// its binary form) with each digest that it was measured with, paths in the
-// order in which they first occur.
+// Makes a policy that has digests, buffers and warnings only: every file of
+// `list` (in its binary form) with each digest that it was measured with, paths
+// in the order in which they first occur.
 //
 // Trust: the list is believed. Whether PCRs or a quote vouch for it, and
 // whether the machine was good, is for the caller to know.
@@ -34,7 +37,8 @@ struct ListPolicyOptions {
 //   list.violation        an open-writers or ToMToU violation
 //   list.template_digest  the record's digest is not that of its data
 //   list.template         an unknown template, or fields that do not fit it
-//   list.buffer           a buffer: a key, a kernel command line
+//   list.buffer           a buffer, unless buffers are wanted; then one whose
+//                         digest is not that of its bytes
 //   list.digest           no digest, of an unknown algorithm, or of fs-verity
 //   list.digest_weak      MD4, MD5 or RIPEMD-160
 //   list.digest_zero      the kernel could not hash the file, or had no TPM

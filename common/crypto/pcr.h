@@ -21,6 +21,38 @@ inline constexpr HashAlgorithm kPcrBanks[] = {
     HashAlgorithm::kSha512,   HashAlgorithm::kSm3_256, HashAlgorithm::kSha3_256,
     HashAlgorithm::kSha3_384, HashAlgorithm::kSha3_512};
 
+// The TPM_ALG_ID of a bank's hash (TCG Algorithm Registry); nullopt for a hash
+// that is none of kPcrBanks.
+constexpr std::optional<uint16_t> BankTcgId(HashAlgorithm bank) {
+  switch (bank) {
+    case HashAlgorithm::kSha1:
+      return 0x0004;
+    case HashAlgorithm::kSha256:
+      return 0x000b;
+    case HashAlgorithm::kSha384:
+      return 0x000c;
+    case HashAlgorithm::kSha512:
+      return 0x000d;
+    case HashAlgorithm::kSm3_256:
+      return 0x0012;
+    case HashAlgorithm::kSha3_256:
+      return 0x0027;
+    case HashAlgorithm::kSha3_384:
+      return 0x0028;
+    case HashAlgorithm::kSha3_512:
+      return 0x0029;
+    default:
+      return std::nullopt;
+  }
+}
+// The inverse; nullopt for an id of something else.
+constexpr std::optional<HashAlgorithm> BankFromTcgId(uint16_t id) {
+  for (const HashAlgorithm bank : kPcrBanks) {
+    if (BankTcgId(bank) == id) return bank;
+  }
+  return std::nullopt;
+}
+
 // True for the banks that Cupel can compute: SHA-1, SHA-256, SHA-384 and
 // SHA-512. A list can be replayed against these alone.
 constexpr bool IsReplayBank(HashAlgorithm algorithm) {

@@ -1,30 +1,13 @@
 #include "common/tpm/constants.h"
 
-#include <array>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/crypto/pcr.h"
 
 namespace cupel::tpm {
 namespace {
 
 using crypto::HashAlgorithm;
-
-struct HashInfo {
-  AlgId id;
-  HashAlgorithm algorithm;
-};
-
-constexpr std::array<HashInfo, 8> kHashes = {{
-    {AlgId::kSha1, HashAlgorithm::kSha1},
-    {AlgId::kSha256, HashAlgorithm::kSha256},
-    {AlgId::kSha384, HashAlgorithm::kSha384},
-    {AlgId::kSha512, HashAlgorithm::kSha512},
-    {AlgId::kSm3_256, HashAlgorithm::kSm3_256},
-    {AlgId::kSha3_256, HashAlgorithm::kSha3_256},
-    {AlgId::kSha3_384, HashAlgorithm::kSha3_384},
-    {AlgId::kSha3_512, HashAlgorithm::kSha3_512},
-}};
 
 absl::string_view KnownAlgIdName(AlgId id) {
   switch (id) {
@@ -110,17 +93,13 @@ std::string AlgIdName(AlgId id) {
 }
 
 std::optional<HashAlgorithm> HashFromAlgId(AlgId id) {
-  for (const HashInfo& hash : kHashes) {
-    if (hash.id == id) return hash.algorithm;
-  }
-  return std::nullopt;
+  return crypto::BankFromTcgId(static_cast<uint16_t>(id));
 }
 
 std::optional<AlgId> AlgIdFromHash(HashAlgorithm algorithm) {
-  for (const HashInfo& hash : kHashes) {
-    if (hash.algorithm == algorithm) return hash.id;
-  }
-  return std::nullopt;
+  const std::optional<uint16_t> id = crypto::BankTcgId(algorithm);
+  if (!id.has_value()) return std::nullopt;
+  return static_cast<AlgId>(*id);
 }
 
 std::string BankName(HashAlgorithm bank) {
@@ -132,10 +111,9 @@ std::string BankName(HashAlgorithm bank) {
 
 std::optional<HashAlgorithm> BankFromName(absl::string_view name) {
   const std::string lower = absl::AsciiStrToLower(name);
-  for (const HashInfo& hash : kHashes) {
-    if (lower == KnownAlgIdName(hash.id) ||
-        lower == crypto::HashAlgorithmName(hash.algorithm)) {
-      return hash.algorithm;
+  for (const HashAlgorithm bank : crypto::kPcrBanks) {
+    if (lower == BankName(bank) || lower == crypto::HashAlgorithmName(bank)) {
+      return bank;
     }
   }
   return std::nullopt;

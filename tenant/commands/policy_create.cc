@@ -32,6 +32,7 @@ struct CreateFlags {
   ReferenceFlags reference;
   std::string ramdisk_folder;
   std::string ima_list;
+  bool buffers = false;
   ListFlags list;
   std::string base_policy;
   std::string allowlist;
@@ -109,7 +110,8 @@ absl::Status AddList(const CreateFlags& flags, PolicyBuilder& builder) {
   CUPEL_ASSIGN_OR_RETURN(const auto list, LoadList(flags.ima_list, flags.list));
   const auto policy = appraisal::MakePolicyFromList(
       list, flags.list.ToOptions(),
-      {.origin = flags.ima_list == "-" ? "standard input" : flags.ima_list});
+      {.origin = flags.ima_list == "-" ? "standard input" : flags.ima_list,
+       .include_buffers = flags.buffers});
   if (!policy.ok()) return InFile(policy.status(), flags.ima_list);
   return builder.Add(*policy);
 }
@@ -141,6 +143,10 @@ absl::StatusOr<Created> Create(const CreateFlags& flags) {
                        ": no file there begins with initr"));
     }
     std::ranges::copy(images, std::back_inserter(reference.initramfs));
+  }
+  if (flags.buffers && flags.ima_list.empty()) {
+    return absl::InvalidArgumentError(
+        "--buffers is about a measurement list: give --ima-list FILE");
   }
   if (reference.root.empty() && reference.initramfs.empty() &&
       flags.ima_list.empty() && flags.allowlist.empty() &&
@@ -210,6 +216,9 @@ void RegisterPolicyCreate(CLI::App& parent, ExitCode& exit_code) {
          "The measurement list, binary or ASCII, of a machine that is known to "
          "be good: every file in it, with the digest that it had",
          "FILE");
+  command->add_flag("--buffers", flags->buffers,
+                    "With --ima-list: also what was measured that is no file: "
+                    "keys, kernel command lines, critical data");
   flags->list.Register(*command);
   option("-a,--allowlist", flags->allowlist,
          "An allowlist: a digest and a path a line, or Keylime's JSON", "FILE");

@@ -106,6 +106,19 @@ TEST_CASE("policy create: what a machine measured passes its own policy") {
   CHECK(Tenant(appraise).exit_code == 1);
 }
 
+TEST_CASE("policy create: measured buffers where they are asked for") {
+  const std::string list =
+      VectorPath("ima/custom-policy-keys/binary_runtime_measurements");
+  const CommandResult without = Create({"--ima-list", list});
+  REQUIRE(without.exit_code == 0);
+  CHECK(Json::parse(without.out)["ima-buf"].empty());
+  CHECK(absl::StrContains(without.err, "measured buffer"));
+  const CommandResult with = Create({"--ima-list", list, "--buffers"});
+  REQUIRE(with.exit_code == 0);
+  CHECK_FALSE(Json::parse(with.out)["ima-buf"].empty());
+  CHECK_FALSE(absl::StrContains(with.err, "measured buffer"));
+}
+
 TEST_CASE("policy create: the same files give the same bytes") {
   const Files f;
   const Arguments arguments = {"--rootfs", f / "root", "--initramfs",
@@ -177,6 +190,7 @@ TEST_CASE(
   refused({"--initramfs", f / "exclude"}, "neither a cpio archive");
   refused({"--ima-list", f / "exclude"}, "exclude");
   refused({"--allowlist", "-", "--ima-list", "-"}, "standard input");
+  refused({"--rootfs", f / "root", "--buffers"}, "give --ima-list FILE");
   Spill(f / "bad", "(\n");
   refused({"--rootfs", f / "root", "--exclude", f / "bad"}, "bad:1");
   CHECK_THAT(Create({"--rootfs", f / "root", "--json"}),

@@ -191,6 +191,7 @@ TEST_CASE("conformance: flat_allowlist") { RunGroup("flat_allowlist"); }
 TEST_CASE("conformance: ima_entry") { RunGroup("ima_entry"); }
 TEST_CASE("conformance: ima_list") { RunGroup("ima_list"); }
 TEST_CASE("conformance: makecredential") { RunGroup("makecredential"); }
+TEST_CASE("conformance: mb_parse") { RunGroup("mb_parse"); }
 TEST_CASE("conformance: policy_from_log") { RunGroup("policy_from_log"); }
 TEST_CASE("conformance: policy_load") { RunGroup("policy_load"); }
 TEST_CASE("conformance: policy_schema") { RunGroup("policy_schema"); }

@@ -4,13 +4,13 @@ namespace cupel::conformance {
 namespace {
 
 constexpr DueGroup kDueGroups[] = {
-    {"attestation", 32, 16},  {"boot_aggregate_line", 7, 4},
-    {"exclude_list", 2, 2},   {"flat_allowlist", 3, 3},
-    {"ima_entry", 21, 50},    {"ima_list", 68, 122},
-    {"makecredential", 1, 1}, {"policy_from_log", 6, 6},
-    {"policy_load", 7, 9},    {"policy_schema", 11, 0},
-    {"quote", 29, 4},         {"tpm2b_name", 6, 5},
-    {"tpm2b_pubkey", 5, 3},
+    {"attestation", 32, 16},   {"boot_aggregate_line", 7, 4},
+    {"exclude_list", 2, 2},    {"flat_allowlist", 3, 3},
+    {"ima_entry", 21, 50},     {"ima_list", 68, 122},
+    {"makecredential", 1, 1},  {"mb_parse", 12, 12},
+    {"policy_from_log", 6, 6}, {"policy_load", 7, 9},
+    {"policy_schema", 11, 0},  {"quote", 29, 4},
+    {"tpm2b_name", 6, 5},      {"tpm2b_pubkey", 5, 3},
 };
 
 constexpr LaterGroup kLaterGroups[] = {
@@ -23,7 +23,6 @@ constexpr LaterGroup kLaterGroups[] = {
     {"ima_list with keyrings", 46, "file signatures"},
     {"key_file", 3, "file signatures"},
     {"keyring_json", 1, "file signatures"},
-    {"mb_parse", 12, "the event log"},
     {"mb_policy", 17, "boot policies over the event log"},
     {"mb_refstate_create", 2, "boot policies over the event log"},
 };
@@ -56,6 +55,10 @@ constexpr absl::string_view kTolerateViolations =
 constexpr absl::string_view kZeroIsNoReference =
     "A digest of zeros says that nothing was hashed. Cupel makes no reference "
     "value of it and warns.";
+
+constexpr absl::string_view kStartupLocality =
+    "EV_NO_ACTION is not extended, and PCR 0 starts with the locality that a "
+    "StartupLocality event names, as the TPM's does.";
 
 constexpr Difference kDifferences[] = {
     // attestation
@@ -137,6 +140,34 @@ constexpr Difference kDifferences[] = {
     {"rust-ima-agent-ascii", "verdict", "refused", kNoPolicy},
     {"rust-ima-ima-log", "verdict", "refused", kNoPolicy},
     {"rust-ima-push", "verdict", "refused", kNoPolicy},
+
+    // mb_parse
+    {"mbparse-empty", "verdict", "refused",
+     "A log without an event was written for no bank, so it gives no PCR a "
+     "value."},
+    {"mbparse-nosb", "pcrs",
+     R"({"0":"0ee9a7feba8f4172f1a7451594aa5731665a4d353ac61814042ce1)"
+     R"(07a00742f2","1":"d268196b8d9585b41e6de98d7b2af9cc2fcc5b8ae59)"
+     R"(23b354105bf7c4d73b9cc","14":"17cdefd9548f4383b67a37a901673bf)"
+     R"(3c8ded6f619d36c8007562de1d93c81cc","2":"4aa7ce1fed66fdadf81a)"
+     R"(0cf06a47f14625f72fb4ff5fb5d6aa5d0632c9407878","3":"3d458cfe5)"
+     R"(5cc03ea1f443f1562beec8df51c75e14a9fcf9a7234a13f198e7969","4")"
+     R"(:"a77ff9ab296e10186dd7e7082eab94e795b1ba9d84e920b09cf6272f68)"
+     R"(c2711c","5":"569e53aee038897b12b1a0842c1edb67435d53c831bdce6)"
+     R"(7f6440dd2a903925f","6":"3d458cfe55cc03ea1f443f1562beec8df51c)"
+     R"(75e14a9fcf9a7234a13f198e7969","7":"741fd028c51b4d2fbdcc7f280)"
+     R"(14cc758d17ccc1fe2ea7ca17b0e8009480a557c","8":"f5dc3feeda9a15)"
+     R"(dbcc11c6d99572bd063e8b0a435c222b4352c466726b0f5daf","9":"e0b)"
+     R"(de30667767849f70f6f1f5b561bc3d25d8aff186b8db0ac405d652f80e3c)"
+     R"(4"})",
+     kStartupLocality},
+    {"mbparse-nosb", "boot_aggregates",
+     R"({"sha1":["a487eef424f06c172cb00898af18c7f76f924cb8","537e2b6)"
+     R"(5f410318a6aeef32d49109ec39da967c8"],"sha256":["aa6edeeffec15)"
+     R"(2e9af0b0539a3716ea882e5043d5043a28998810b888bf6617d","fb98c6)"
+     R"(0c8c6c6b84f04bd9b0fdf79409bcac8a78db545ccf6ce07e093dd2155d"])"
+     R"(})",
+     kStartupLocality},
 
     // policy_from_log
     {"policy-from-log-sha1", "digests",

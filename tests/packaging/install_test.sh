@@ -40,6 +40,8 @@ usr/sbin/cupel-agent
 usr/sbin/cupel-verifier
 $doc/README.md
 $doc/examples/agent.yaml
+$doc/examples/ima/guide.policy
+$doc/examples/ima/strict.policy
 $doc/examples/prometheus/cupel.rules.yaml
 $doc/examples/tenant.yaml
 $doc/examples/verifier.yaml

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# packaging/quickstart.sh as different people use it: with a wrong option, ended
-# in the middle, without any rights, and with --keep.
+# packaging/quickstart.sh without a guest as different people use it: with a wrong
+# option, ended in the middle, without any rights, and with --keep.
 #
 #   quickstart_test.sh BUILD
 set -euo pipefail
@@ -26,14 +26,14 @@ trap cleanup EXIT
 # Somebody else may be unable to read the tree, so this is a copy of what counts.
 tree=$scratch/tree
 mkdir -p "$tree/packaging" "$tree/bin" "$scratch/tmp"
-cp packaging/quickstart.sh "$tree/packaging/"
+cp -r packaging/quickstart.sh packaging/guest "$tree/packaging/"
 for program in agent verifier tenant; do
   mkdir "$tree/bin/$program"
   cp "$build/$program/cupel-$program" "$tree/bin/$program/"
 done
 chmod -R go+rX "$scratch"
 export TMPDIR=$scratch/tmp
-quickstart=("$tree/packaging/quickstart.sh" --bin "$tree/bin")
+quickstart=("$tree/packaging/quickstart.sh" --emulated --bin "$tree/bin")
 if [[ $(id -u) -eq 0 ]]; then
   chown nobody "$scratch/tmp"
   quickstart=(setpriv --reuid=nobody --regid=nogroup --clear-groups

@@ -36,6 +36,7 @@
 #include "common/tpm/pcr_file.h"
 #include "common/tpm/public_area.h"
 #include "common/tpm/quote.h"
+#include "common/uefi/event_log.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
 #include "common/util/hex.h"
@@ -728,6 +729,41 @@ absl::StatusOr<CaseAnswer> AnswerAttestation(const Inputs& inputs) {
   return Together(std::move(answers));
 }
 
+// The PCRs of a bank that an event log gives, and boot_aggregate by the two
+// rules that kernels have had: over PCR 0 to 7, and over PCR 0 to 9.
+absl::StatusOr<CaseAnswer> AnswerEventLog(const Inputs& inputs) {
+  CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> file, inputs.File("log"));
+  CUPEL_ASSIGN_OR_RETURN(const HashAlgorithm bank,
+                         inputs.Algorithm("hash_alg", HashAlgorithm::kSha256));
+  const auto log = uefi::ParseEventLog(file);
+  if (!log.ok()) return Refused(log.status());
+  const auto pcrs = uefi::ReplayEventLog(*log, bank);
+  if (!pcrs.ok()) return Refused(pcrs.status());
+  CaseAnswer answer;
+  answer.pass = true;
+  answer.outputs["n_events"] = log->events.size();
+  json& values = answer.outputs["pcrs"] = json::object();
+  for (uint32_t pcr = 0; pcr < pcrs->size(); ++pcr) {
+    const auto& value = (*pcrs)[pcr];
+    if (value.has_value()) values[std::to_string(pcr)] = value->Hex();
+  }
+  json& aggregates = answer.outputs["boot_aggregates"] = json::object();
+  for (const HashAlgorithm each : log->banks) {
+    const auto replayed = uefi::ReplayEventLog(*log, each);
+    if (!replayed.ok()) return Refused(replayed.status());
+    std::vector<uint8_t> message;
+    json& of_bank = aggregates[std::string(crypto::HashAlgorithmName(each))] =
+        json::array();
+    for (uint32_t pcr = 0; pcr < 10; ++pcr) {
+      Append(message, (*replayed)[pcr].value_or(Digest(each)).bytes());
+      if (pcr == 7 || pcr == 9) {
+        of_bank.push_back(crypto::Hash(each, message).Hex());
+      }
+    }
+  }
+  return answer;
+}
+
 struct KindAdapter {
   absl::string_view kind;
   absl::StatusOr<CaseAnswer> (*answer)(const Inputs& inputs);
@@ -740,6 +776,7 @@ constexpr KindAdapter kAdapters[] = {
     {"ima_entry", AnswerEntry},
     {"ima_list", AnswerList},
     {"makecredential", AnswerMakeCredential},
+    {"mb_parse", AnswerEventLog},
     {"policy_from_log", AnswerPolicyFromLog},
     {"policy_load", AnswerPolicyLoad},
     {"policy_schema", AnswerPolicySchema},

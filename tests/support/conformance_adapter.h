@@ -43,7 +43,8 @@ struct CaseAnswer {
 //   reported,
 //                        in the bank that the case names
 //   tpm2b_name, tpm2b_pubkey, makecredential, policy_load, policy_schema,
-//   exclude_list, flat_allowlist, policy_from_log, boot_aggregate_line
+//   exclude_list, flat_allowlist, policy_from_log, boot_aggregate_line,
+//   mb_parse
 //                        the function of that purpose
 //
 // An error is about the case, not about Cupel: kUnimplemented for another kind,

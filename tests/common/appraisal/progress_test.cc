@@ -206,7 +206,7 @@ TEST_CASE("After a suspend the list has to begin as it did") {
     machine.list = ListBuilder();
     machine.list.AddFile("boot_aggregate", machine.BootAggregate(kSha256));
     CHECK(FindingIds(Again(machine, progress).Appraise()) ==
-          Ids{"tpm.restart", "ima.list_shrank"});
+          Ids{"tpm.restart", "tpm.restart_unexplained"});
   }
   SECTION("the rest alone") {
     machine.Run("/usr/bin/later");

@@ -181,6 +181,30 @@ TEST_CASE("What proves no file's content is left out with a warning") {
   CHECK(policy.warnings.at(0).origin == "l\n: entry 1");
 }
 
+TEST_CASE("Buffers are listed by name where they are wanted") {
+  const std::vector<uint8_t> key = ToVector(AsBytes("a key"));
+  const std::vector<uint8_t> other = ToVector(AsBytes("another key"));
+  const ListPolicyOptions wanted = {.include_buffers = true};
+  ListBuilder list;
+  list.AddFile("/bin/a", FileDigestOf("a"))
+      .AddBuffer(".ima", key)
+      .AddBuffer(".ima", other)
+      .AddBuffer(".ima", key);
+  const RuntimePolicy policy = Make(list, wanted);
+  CHECK(DigestsOf(policy) == Digests{{"/bin/a", {FileDigestOf("a").Hex()}}});
+  CHECK(Codes(policy).empty());
+  REQUIRE(policy.buffers.size() == 1);
+  CHECK(policy.buffers.at(".ima") ==
+        std::vector<Digest>{crypto::Hash(HashAlgorithm::kSha256, key),
+                            crypto::Hash(HashAlgorithm::kSha256, other)});
+
+  // A digest that is not that of the bytes beside it is nobody's.
+  list.AddBuffer(".evm", key, FileDigestOf("x"));
+  const RuntimePolicy same = Make(list, wanted);
+  CHECK(same.buffers == policy.buffers);
+  CHECK(Codes(same) == List{"list.buffer"});
+}
+
 TEST_CASE("An entry whose digest column was changed is left out") {
   ListBuilder list;
   list.AddFile("/bin/a", FileDigestOf("a"))

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# packaging/quickstart.sh in its guest, kept and then stopped.
+#
+#   quickstart_test.sh BUILD
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+build=$(realpath "$1")
+if [[ -s $build/vm/unavailable ]]; then
+  echo "skipped: $(cat "$build/vm/unavailable")"
+  exit 77
+fi
+
+fail() {
+  echo "quickstart_test: $1" >&2
+  cat "$scratch/out.txt" >&2
+  exit 1
+}
+scratch=$(mktemp -d)
+cleanup() {
+  local stop
+  for stop in "$scratch"/tmp/*/stop.sh; do
+    [[ ! -x $stop ]] || "$stop"
+  done
+  rm -rf "$scratch"
+}
+trap cleanup EXIT
+trap 'exit 143' TERM
+
+mkdir "$scratch/tmp"
+TMPDIR=$scratch/tmp packaging/quickstart.sh --bin "$build" --keep \
+  >"$scratch/out.txt" 2>&1 || fail "it fails"
+grep -q "said FAILED:" "$scratch/out.txt" || fail "nothing has failed"
+grep -q "/root/evil_script.sh" "$scratch/out.txt" || fail "it names no evil script"
+work=$(echo "$scratch"/tmp/cupel.*)
+[[ $("$work/guest" "echo \$((6 * 7)); false" || echo "ended with $?") == \
+  $'42\nended with 1' ]] || fail "the guest takes no commands"
+"$work/stop.sh" || fail "stop.sh fails"
+[[ ! -e $work ]] || fail "stop.sh leaves files behind"
+! pgrep -f "$scratch/tmp/" >/dev/null || fail "stop.sh leaves processes behind"
+tail -n 15 "$scratch/out.txt"
