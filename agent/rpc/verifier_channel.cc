@@ -60,8 +60,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeVerifierChannel(
   // Each message that comes would be answered by a ping that measures the line.
   // Verifiers send little, and windows of the usual size do.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  // Both ends of a connection keep memory for the largest TLS record that it has
-  // seen, and of the verifier's there are thousands.
+  // Both ends of a connection keep memory for the largest TLS record that it
+  // has seen, and of the verifier's there are thousands.
   arguments.SetInt(GRPC_ARG_TSI_MAX_FRAME_SIZE, kMaxRecordSize);
   // Attempts are the attester's to make, and a service's configuration is
   // nobody's business to publish in DNS.

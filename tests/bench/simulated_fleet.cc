@@ -14,8 +14,8 @@ namespace cupel::bench {
 namespace {
 
 constexpr size_t kThreads = 2;
-// Calls of an enrolment wait for the verifier most of their time. Fewer than the
-// verifier lets one address have under way.
+// Calls of an enrolment wait for the verifier most of their time. Fewer than
+// the verifier lets one address have under way.
 constexpr size_t kEnrollmentThreads = 4;
 constexpr int kIssuerKey = 900;
 
