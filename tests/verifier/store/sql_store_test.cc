@@ -192,11 +192,15 @@ TEST_CASE("an older schema is brought up to date with all that is in it",
     CHECK(agent->state == AgentState::kPending);
     CHECK_FALSE(agent->clock_info.has_value());
     CHECK_FALSE(agent->ek_vouched);
+    CHECK(agent->judged_policies.empty());
     const auto policy = store->GetPolicy("acme", "base");
     REQUIRE_THAT(StatusOf(policy), IsOk());
     CHECK(policy->size == 2);
     CHECK(policy->digest_count == 0);  // nobody has counted them
-    CHECK(store->EventsAfter("acme", 0, 10)->size() == 1);
+    const auto events = store->EventsAfter("acme", 0, 10);
+    REQUIRE_THAT(StatusOf(events), IsOk());
+    REQUIRE(events->size() == 1);
+    CHECK(events->front().policies.empty());
   }
   const auto db = Connect(path);
   CHECK(*db->QueryOne("SELECT version FROM cupel_schema", 'i') ==
