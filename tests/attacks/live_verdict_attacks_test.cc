@@ -190,7 +190,7 @@ TEST_CASE("A37: excludes that count no more have all judged again") {
   CHECK(scene.Shown().settings().without_excludes(0) == "loose");
 }
 
-TEST_CASE("A13, A32: violations that are tolerated no more fail") {
+TEST_CASE("A13: violations that are tolerated no more fail") {
   LiveScene scene;
   Operator own = scene.verifier.As();
   v1::UpdateAgentRequest update;

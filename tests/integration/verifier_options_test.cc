@@ -543,9 +543,11 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
          CHECK(bench.FailsWith({"max_list_size=2MiB", "max_list_memory=1MiB"},
                                "max_list_memory"));
          bench.Add();
-         FakeMachine other(
-             {crypto::HashAlgorithm::kSha256},
-             {.key_index = 30, .ek_name = std::vector<uint8_t>(34, 7)});
+         std::vector<uint8_t> ek_name(34, 7);  // of another EK
+         ek_name[0] = 0x00;                    // TPM_ALG_SHA256
+         ek_name[1] = 0x0b;
+         FakeMachine other({crypto::HashAlgorithm::kSha256},
+                           {.key_index = 30, .ek_name = ek_name});
          {
            const auto store = bench.program.OpenStore();
            REQUIRE_THAT(

@@ -117,20 +117,19 @@ std::optional<v1::Verdict> StreamAgent::Round() {
   while (true) {
     const std::optional<v1::VerifierMessage> message = Receive();
     if (!message.has_value() || message->has_refusal()) return std::nullopt;
-    bool sent = true;
+    // Where the verifier takes nothing any more it has said why: that is read.
     if (message->has_challenge() && !std::exchange(answered, true)) {
-      sent = SendQuote(message->challenge()) && (!proven_ || SendList());
+      (void)(SendQuote(message->challenge()) && (!proven_ || SendList()));
     }
     if (message->has_list_request()) {
       offset_ = message->list_request().byte_offset();
       proven_ = true;
-      sent = SendList();
+      SendList();
     }
     if (message->has_verdict()) {
       offset_ = message->verdict().next_byte_offset();
       return message->verdict();
     }
-    if (!sent) return std::nullopt;
   }
 }
 
