@@ -223,6 +223,7 @@ TEST_CASE("SIGTERM ends it within seconds, whoever is connected") {
   StreamAgent agent(program.Attest(), machine, Id());
   REQUIRE(agent.SayHello());
   REQUIRE(agent.Round()->state() == "TRUSTED");
+  REQUIRE(agent.Receive()->has_challenge());
   // A stream that says nothing, and one that only listens.
   StreamAgent silent(program.Attest(), machine, Id());
   const auto fleet = v1::Fleet::NewStub(program.Fleet("operator"));
@@ -236,7 +237,7 @@ TEST_CASE("SIGTERM ends it within seconds, whoever is connected") {
   CHECK(program.Terminate(kSeconds) == 0);
   CHECK_FALSE(fs::exists(program.folder / "state/listening"));
   // The agent was told when to come back, and the watcher that it is over.
-  while (agent.Round().has_value()) {
+  while (agent.Receive().has_value()) {
   }
   CHECK(absl::StrContains(agent.refusal(), "shutting down"));
   CHECK_FALSE(events->Read(&event));
