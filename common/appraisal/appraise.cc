@@ -43,6 +43,17 @@ std::optional<crypto::HashAlgorithm> StrongestBank(
   return strongest;
 }
 
+// Those that a list may use: anybody can reset PCR 16 and those behind it, and
+// the boot needs the others.
+ima::PcrSet ListPcrs() {
+  constexpr uint32_t kFirstResettablePcr = 16;
+  ima::PcrSet pcrs;
+  for (uint32_t pcr = ima::kImaPcr; pcr < kFirstResettablePcr; ++pcr) {
+    pcrs.set(pcr);
+  }
+  return pcrs;
+}
+
 // What to go on from after a pass.
 Progress NextProgress(Progress after_list, std::string key,
                       const PcrEvidence& pcrs, const Progress& before,
@@ -52,9 +63,6 @@ Progress NextProgress(Progress after_list, std::string key,
   after_list.clock_info = before.clock_info;
   after_list.boot_pcrs = before.boot_pcrs;
   after_list.list_pcrs = before.list_pcrs;
-  if (after_list.replayer.has_value()) {
-    after_list.list_pcrs |= after_list.replayer->extended_pcrs();
-  }
   if (pcrs.clock_info.has_value()) {
     after_list.clock_info = pcrs.clock_info;
     after_list.boot_pcrs = BootPcrs(pcrs, before, boot);
@@ -116,9 +124,14 @@ absl::StatusOr<Appraisal> AppraiseUnguarded(const Evidence& evidence,
     appraisal.proof = Proof::kPcrs;
   }
   appraisal.progress = progress;
+  if (list.explained && pcrs.quoted && list.progress.replayer.has_value()) {
+    // Also of a list that fails: it may be shown without them the next time.
+    appraisal.progress.list_pcrs |=
+        list.progress.replayer->extended_pcrs() & ListPcrs();
+  }
   if (appraisal.verdict == Verdict::kPass && list.explained) {
     appraisal.progress = NextProgress(std::move(list.progress), std::move(key),
-                                      pcrs, progress, boot);
+                                      pcrs, appraisal.progress, boot);
     appraisal.progress.counts = appraisal.counts;
     appraisal.progress.counts.pending = 0;
   } else if (appraisal.verdict == Verdict::kPass && pcrs.any()) {

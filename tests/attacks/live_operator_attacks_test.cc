@@ -50,7 +50,7 @@ grpc::Status WatchOnce(Operator& who, const std::string& id, bool& any) {
   const auto reader = who.fleet->Watch(&context, request);
   v1::Event event;
   any = reader->Read(&event);
-  context.TryCancel();
+  if (any) context.TryCancel();
   return reader->Finish();
 }
 

@@ -197,11 +197,19 @@ class AttestationStream final
         agent_.has_value() ? agent_->ToString() : key_,
         [self = shared_from_this(), begun,
          job = std::make_shared<const AppraisalJob>(std::move(job))] {
-          auto outcome = std::make_shared<AppraisalOutcome>(job->Run());
-          self->Appraised(*job, *outcome, SteadyNow() - begun);
-          self->Post([outcome](AttestationStream& stream) {
-            stream.session_->OnAppraised(std::move(*outcome), SteadyNow());
-          });
+          try {
+            auto outcome = std::make_shared<AppraisalOutcome>(job->Run());
+            self->Appraised(*job, *outcome, SteadyNow() - begun);
+            self->Post([outcome](AttestationStream& stream) {
+              stream.session_->OnAppraised(std::move(*outcome), SteadyNow());
+            });
+          } catch (const std::exception& error) {
+            // Else the session would wait for ever.
+            self->Post(
+                [why = std::string(error.what())](AttestationStream& stream) {
+                  stream.BreakOff(why);
+                });
+          }
         });
   }
   void PostVerdict(VerdictWrite write, bool is_urgent) override {
@@ -210,13 +218,20 @@ class AttestationStream final
     service_.writer_.Write(
         std::move(write), is_urgent,
         [self = shared_from_this()](absl::StatusOr<RecordedVerdict> result) {
+          // What was refused asks the store again, which may take its time.
+          const bool is_quick = result.ok();
           const auto recorded =
               std::make_shared<absl::StatusOr<RecordedVerdict>>(
                   std::move(result));
-          self->service_.surroundings_.pool.RunOrPost(
-              self->key_, self->ToJob([recorded](AttestationStream& stream) {
-                stream.Recorded(std::move(*recorded));
-              }));
+          Job job = self->ToJob([recorded](AttestationStream& stream) {
+            stream.Recorded(std::move(*recorded));
+          });
+          WorkerPool& pool = self->service_.surroundings_.pool;
+          if (is_quick) {
+            pool.RunOrPost(self->key_, std::move(job));
+          } else {
+            pool.Post(self->key_, std::move(job));
+          }
         });
   }
   void SetTimer(absl::Time at) override {

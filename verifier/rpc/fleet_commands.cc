@@ -111,7 +111,7 @@ absl::Status Accept(const AgentRecord& agent, const std::string& text,
     AcceptedFinding one = form;
     one.id = std::string(finding.id);
     one.path = finding.path;
-    one.found = finding.found;
+    one.found = AcceptedText(finding);
     one.reset_count = finding.boot->reset_count;
     one.restart_count = finding.boot->restart_count;
     accepted.push_back(std::move(one));

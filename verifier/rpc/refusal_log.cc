@@ -18,9 +18,13 @@ void RefusalLog::Write(LogLevel level, absl::string_view what,
     const std::lock_guard lock(mutex_);
     if (addresses_.size() >= bounds_.max_addresses &&
         !addresses_.contains(address)) {
+      uint64_t forgotten = 0;
       absl::erase_if(addresses_, [&](const auto& one) {
-        return one.second.next <= now && one.second.unlogged == 0;
+        if (one.second.next > now) return false;
+        forgotten += one.second.unlogged;
+        return true;
       });
+      if (forgotten > 0) addresses_[kOthers].unlogged += forgotten;
     }
     const bool fits = addresses_.size() < bounds_.max_addresses ||
                       addresses_.contains(address);

@@ -448,7 +448,8 @@ void Server::Stop() {
   for (auto* server : {&parts.attest_server, &parts.fleet_server}) {
     if (*server != nullptr) (*server)->Shutdown(deadline);
   }
-  // What is queued now concerns streams that are gone. The timers end first:
+  // What is queued now concerns streams that are gone: their agents come again,
+  // and are judged from where the last verdict left them. The timers end first:
   // they post.
   parts.scheduler.Stop();
   parts.attest_server.reset();

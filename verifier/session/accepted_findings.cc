@@ -29,13 +29,18 @@ bool IsAccepted(const Finding& finding,
   if (!finding.authenticated && finding.id != "ima.violation") return false;
   return std::ranges::any_of(accepted, [&](const AcceptedFinding& one) {
     return one.id == finding.id && one.path == finding.path &&
-           one.found == finding.found &&
+           one.found == AcceptedText(finding) &&
            one.reset_count == clock_info.reset_count &&
            one.restart_count == clock_info.restart_count;
   });
 }
 
 }  // namespace
+
+std::string AcceptedText(const Finding& finding) {
+  if (!finding.path.empty() || !finding.pcr.has_value()) return finding.found;
+  return absl::StrCat("PCR ", *finding.pcr, " ", finding.found);
+}
 
 std::string AcceptanceOf(const Finding& finding) {
   constexpr size_t kShownSize = 16;
@@ -49,7 +54,7 @@ std::string AcceptanceOf(const Finding& finding) {
   add("cupel-finding-v1");
   add(finding.id);
   add(finding.path);
-  add(finding.found);
+  add(AcceptedText(finding));
   AppendBe(bytes, finding.boot->reset_count);
   AppendBe(bytes, finding.boot->restart_count);
   const crypto::Digest digest =

@@ -28,6 +28,10 @@ void ApplyAccepted(std::span<const AcceptedFinding> accepted,
                    const tpm::ClockInfo& clock_info,
                    appraisal::Appraisal& appraisal);
 
+// What was found, as it goes on record: of a PCR with its number, since another
+// one may have the same value.
+std::string AcceptedText(const appraisal::Finding& finding);
+
 // What an operator accepts `finding` by: "ID@" and 32 hexadecimal digits, of a
 // SHA-256 over all that makes it this one (id, path, what was found, the boot).
 // So nothing is accepted but what was looked at, whatever the machine shows by

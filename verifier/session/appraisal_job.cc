@@ -59,12 +59,19 @@ void MoveOn(const AppraisalJob& job, appraisal::Progress& progress) {
   });
 }
 
+// What the list has shown to extend is not forgotten for a failure.
+void TakeBack(const AppraisalJob& job, Appraisal& appraisal) {
+  const ima::PcrSet list_pcrs = appraisal.progress.list_pcrs;
+  appraisal.progress = job.progress;
+  appraisal.progress.list_pcrs |= list_pcrs;
+}
+
 void Fail(absl::string_view id, std::string detail, const AppraisalJob& job,
           Appraisal& appraisal) {
   appraisal.findings.push_back(
       appraisal::MakeFinding(id, Severity::kFailure, std::move(detail)));
   appraisal.verdict = Verdict::kFail;
-  appraisal.progress = job.progress;
+  TakeBack(job, appraisal);
 }
 
 // What ran between the last quote that passed and this boot is not known [A28].
@@ -89,7 +96,7 @@ void CheckContinuity(const AppraisalJob& job, Appraisal& appraisal) {
   appraisal.findings.push_back(std::move(finding));
   if (!job.gap_fails) return;
   appraisal.verdict = Verdict::kFail;
-  appraisal.progress = job.progress;
+  TakeBack(job, appraisal);
 }
 
 // A snapshot that is restored may be younger than the last quote that passed,
@@ -109,19 +116,23 @@ void CheckCounters(const AppraisalJob& job, Appraisal& appraisal) {
   }
 }
 
+// After what was accepted: a pass that an operator has allowed has to go on as
+// any other.
+void CheckTail(const AppraisalJob& job, Appraisal& appraisal) {
+  if (!job.tail_overdue || appraisal.verdict != Verdict::kPass ||
+      appraisal.counts.pending == 0 ||
+      appraisal.counts.entries != job.judged_entry_count) {
+    return;
+  }
+  Fail("ima.tail_unquoted",
+       "the list has grown for long, and its quotes go on covering what they "
+       "covered before: its entries are shown and not measured",
+       job, appraisal);
+  appraisal.findings.back().boot = tpm::CountsOf(job.clock_info);
+}
+
 // What one quote alone can't show.
 void CheckAgainstStream(const AppraisalJob& job, Appraisal& appraisal) {
-  // Judged first: a failure takes the progress back.
-  const bool stands_still =
-      job.tail_overdue && appraisal.verdict == Verdict::kPass &&
-      appraisal.counts.pending > 0 &&
-      appraisal.progress.entry_count == job.progress.entry_count;
-  if (stands_still) {
-    Fail("ima.tail_unquoted",
-         "the list has grown for long, and its quotes go on covering what they "
-         "covered before: its entries are shown and not measured",
-         job, appraisal);
-  }
   if (job.reset_in_stream) {
     Fail("tpm.reset_in_stream",
          "the TPM was reset while the machine's connection stayed open: "
@@ -166,6 +177,7 @@ absl::StatusOr<Appraisal> Appraise(const AppraisalJob& job) {
   if (!passed && appraisal.verdict == Verdict::kPass) {
     MoveOn(job, appraisal.progress);
   }
+  CheckTail(job, appraisal);
   if (appraisal.verdict == Verdict::kPass && appraisal.proof != Proof::kQuote) {
     return absl::InternalError("appraisal: a pass that no quote proves");
   }

@@ -59,9 +59,10 @@ struct AppraisalJob {
   bool reset_in_stream = false;
   // The TPM's clock has run ahead of this verifier's.
   bool clock_ahead = false;
-  // What stands in the list behind the prefix of `progress` was shown long ago:
-  // a failure unless this quote covers some of it.
+  // What stands in the list behind its first `judged_entry_count` entries was
+  // shown long ago: a failure unless this quote covers some of it.
   bool tail_overdue = false;
+  uint64_t judged_entry_count = 0;
   // A span without evidence before this boot is a failure.
   bool gap_fails = false;
   std::vector<AcceptedFinding> accepted;

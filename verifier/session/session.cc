@@ -62,6 +62,11 @@ absl::StatusOr<std::vector<uint8_t>> QualifyingData(
   return ToVector(data.bytes());
 }
 
+bool IsOfBoot(const appraisal::Progress& progress, const tpm::ClockInfo& now) {
+  return progress.clock_info.has_value() &&
+         tpm::CountsOf(*progress.clock_info) == tpm::CountsOf(now);
+}
+
 bool IsServed(AgentState state) {
   return state == AgentState::kPending || state == AgentState::kTrusted ||
          state == AgentState::kFailed;
@@ -639,7 +644,9 @@ void Session::BeginList(tpm::VerifiedQuote verified,
       stream_clock_->reset_count != job_.clock_info.reset_count;
   job_.clock_ahead = IsClockAhead(job_.clock_info, challenge, now);
   // This quote was made after its challenge.
+  job_.judged_entry_count = record_->counts.entries;
   job_.tail_overdue =
+      IsOfBoot(record_->progress, job_.clock_info) &&
       record_->progress.pending_since.has_value() &&
       challenge.store_armed_at - *record_->progress.pending_since >
           interval() + options_.grace;
@@ -716,8 +723,9 @@ std::optional<absl::Time> Session::PendingSince(const Appraisal& appraisal,
                                                 absl::Time now) const {
   if (appraisal.counts.pending == 0) return std::nullopt;
   const appraisal::Progress& before = record_->progress;
-  if (before.pending_since.has_value() &&
-      before.entry_count == appraisal.progress.entry_count) {
+  if (before.pending_since.has_value() && evidence_clock_.has_value() &&
+      IsOfBoot(before, *evidence_clock_) &&
+      record_->counts.entries == appraisal.counts.entries) {
     return before.pending_since;
   }
   return store_.Now() - (now - last_quote_);
@@ -880,22 +888,26 @@ void Session::OnFenced(absl::Time now) {
   phase_ = Phase::kIdle;
   auto record = store_.FindAgent(record_->id);
   if (!record.ok()) return RefuseForStore(record.status());
-  if (record->owner_epoch != record_->owner_epoch) {
-    return Refuse("another stream of this agent has taken over",
-                  options_.retry_soon);
-  }
-  if (!CheckServed(*record).ok()) {
-    return Refuse(kNotServed, options_.retry_after);
-  }
+  const bool is_displaced = record->owner_epoch != record_->owner_epoch;
+  const bool is_served = CheckServed(*record).ok();
   TakeRecord(*std::move(record));
-  // Whoever has hung up on a bad verdict won't bring its evidence again.
-  if (!IsOpen() && write_->findings.has_value()) {
-    VerdictWrite note = UnchangedWrite(
-        absl::StrCat("judged by settings or policies that have changed since: ",
-                     write_->reason));
+  // Whoever has hung up on a bad verdict, or has come on another stream
+  // instead, won't bring its evidence again.
+  if ((!IsOpen() || is_displaced) && is_served &&
+      write_->findings.has_value()) {
+    VerdictWrite note = UnchangedWrite(absl::StrCat(
+        is_displaced ? "judged for a stream that another one has displaced: "
+                     : "judged by settings or policies that have changed "
+                       "since: ",
+        write_->reason));
     note.is_event = true;
     WriteVerdict(note).IgnoreError();
   }
+  if (is_displaced) {
+    return Refuse("another stream of this agent has taken over",
+                  options_.retry_soon);
+  }
+  if (!is_served) return Refuse(kNotServed, options_.retry_after);
   whole_list_next_ = true;
   want_now_ = true;
   verdict_findings_.clear();

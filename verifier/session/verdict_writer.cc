@@ -71,7 +71,11 @@ void VerdictWriter::WriteGroup(std::vector<Waiting> group) {
     for (const VerdictWrite& write : writes) results.push_back(WriteOne(write));
   }
   for (size_t i = 0; i < group.size(); ++i) {
-    group[i].done(std::move(results[i]));
+    try {
+      group[i].done(std::move(results[i]));
+    } catch (...) {
+      // Memory has run out for one: the others still hear of theirs.
+    }
   }
 }
 

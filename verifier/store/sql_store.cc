@@ -584,8 +584,15 @@ absl::Status SqlStore::WriteLocked(
     Durability durability, absl::FunctionRef<absl::Status(Connection&)> body) {
   Connection& db = *writer_.connection;
   CUPEL_RETURN_IF_ERROR(db.Begin(durability));
-  absl::Status status = body(db);
-  if (status.ok()) status = db.Commit();
+  absl::Status status;
+  try {
+    status = body(db);
+    if (status.ok()) status = db.Commit();
+  } catch (...) {
+    // Left open it would keep every later one from beginning.
+    db.Rollback();
+    throw;
+  }
   if (!status.ok()) db.Rollback();
   return status;
 }
@@ -1027,7 +1034,11 @@ absl::Status SqlStore::Reactivate(absl::string_view tenant, const AgentId& id,
           agent.progress.key.clear();
           if (reactivation.reset_counters) {
             agent.clock_info.reset();
-            agent.progress = {};
+            // It is about counters: which PCRs the list has to account for is
+            // known as before.
+            Progress fresh;
+            fresh.list_pcrs = agent.progress.list_pcrs;
+            agent.progress = std::move(fresh);
           }
         }
         agent.state_reason = text;
@@ -1520,7 +1531,7 @@ absl::StatusOr<RecordedVerdict> SqlStore::ChangeIn(Connection& db,
       absl::StrCat(kSetVerdict,
                    ", findings = COALESCE(:findings, findings),"
                    " state = COALESCE(:state, state)",
-                   kFence, " AND (:has_no_state = 0 OR state IN (3, 4))"));
+                   kFence, " AND (:changes_state = 0 OR state IN (3, 4))"));
   CUPEL_ASSIGN_OR_RETURN(const uint64_t written,
                          db.Execute(sql, std::move(values)));
   if (written == 0) {

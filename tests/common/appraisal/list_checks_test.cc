@@ -256,6 +256,13 @@ TEST_CASE("A8: a PCR's entries can't all be left out") {
     REQUIRE(appraisal.verdict == Verdict::kPass);
     CHECK(appraisal.progress.list_pcrs == ima::PcrSet(1u << 10 | 1u << 11));
   }
+  SECTION("and what fails") {
+    const Appraisal appraisal = machine.Attest().Appraise();
+    REQUIRE(appraisal.verdict == Verdict::kFail);
+    CHECK(appraisal.progress.list_pcrs == ima::PcrSet(1u << 10 | 1u << 11));
+    evidence.progress = appraisal.progress;
+    CHECK(evidence.Appraise().verdict == Verdict::kFail);
+  }
 }
 
 TEST_CASE("A PCR of the list that nothing is known of is undecided") {

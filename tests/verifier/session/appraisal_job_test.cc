@@ -159,6 +159,18 @@ TEST_CASE("A43: an accepted violation is that one, whatever path others show") {
   CHECK(Run(again).verdict == Verdict::kFail);
 }
 
+TEST_CASE("An accepted PCR is that one, whatever others hold") {
+  Finding finding =
+      MakeFinding("pcr.changed_after_boot", Severity::kFailure, "");
+  finding.pcr = 2;
+  finding.found = "sha256:00";
+  finding.boot = tpm::BootCounts{7, 2};
+  Finding other = finding;
+  other.pcr = 3;
+  CHECK(AcceptedText(finding) == "PCR 2 sha256:00");
+  CHECK(AcceptanceOf(other) != AcceptanceOf(finding));
+}
+
 TEST_CASE("A finding is accepted by all that makes it this one") {
   Finding finding = MakeFinding("ima.not_in_policy", Severity::kFailure, "");
   finding.path = "/a";
@@ -264,8 +276,24 @@ TEST_CASE("A8: a tail that no quote comes to cover is a failure") {
   testing::ListBuilder longer = machine.list;
   longer.AddFile("/opt/odd", FileDigestOf("/opt/odd"));
   job.list = longer.bytes();
-  job.progress = Run(job).progress;
+  const Appraisal first = Run(job);
+  job.progress = first.progress;
+  job.judged_entry_count = first.counts.entries;
   REQUIRE(job.progress.pending_size > 0);
+  SECTION("it is due, and something else was accepted") {
+    job.tail_overdue = true;
+    job.gap_fails = true;
+    --job.progress.clock_info->reset_count;
+    AcceptedFinding gap;
+    gap.id = "continuity.gap";
+    gap.found = FindFinding(Run(job), "continuity.gap")->found;
+    gap.reset_count = job.clock_info.reset_count;
+    gap.restart_count = job.clock_info.restart_count;
+    job.accepted = {gap};
+    const Appraisal appraisal = Run(job);
+    CHECK(appraisal.verdict == Verdict::kFail);
+    CHECK(FindFinding(appraisal, "ima.tail_unquoted") != nullptr);
+  }
   SECTION("it is due") {
     job.tail_overdue = true;
     const Appraisal appraisal = Run(job);
@@ -280,6 +308,7 @@ TEST_CASE("A8: a tail that no quote comes to cover is a failure") {
     machine.list = longer;
     job = JobOf(machine);
     job.progress = before;
+    job.judged_entry_count = first.counts.entries;
     job.tail_overdue = true;
     longer.AddFile("/opt/odd", FileDigestOf("odd"));
     job.list = longer.bytes();
