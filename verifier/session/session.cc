@@ -888,26 +888,23 @@ void Session::OnFenced(absl::Time now) {
   phase_ = Phase::kIdle;
   auto record = store_.FindAgent(record_->id);
   if (!record.ok()) return RefuseForStore(record.status());
-  const bool is_displaced = record->owner_epoch != record_->owner_epoch;
-  const bool is_served = CheckServed(*record).ok();
-  TakeRecord(*std::move(record));
-  // Whoever has hung up on a bad verdict, or has come on another stream
-  // instead, won't bring its evidence again.
-  if ((!IsOpen() || is_displaced) && is_served &&
-      write_->findings.has_value()) {
-    VerdictWrite note = UnchangedWrite(absl::StrCat(
-        is_displaced ? "judged for a stream that another one has displaced: "
-                     : "judged by settings or policies that have changed "
-                       "since: ",
-        write_->reason));
-    note.is_event = true;
-    WriteVerdict(note).IgnoreError();
-  }
-  if (is_displaced) {
+  if (record->owner_epoch != record_->owner_epoch) {
+    // Whoever has lost the agent writes nothing of it [A18].
     return Refuse("another stream of this agent has taken over",
                   options_.retry_soon);
   }
-  if (!is_served) return Refuse(kNotServed, options_.retry_after);
+  if (!CheckServed(*record).ok()) {
+    return Refuse(kNotServed, options_.retry_after);
+  }
+  TakeRecord(*std::move(record));
+  // Whoever has hung up on a bad verdict won't bring its evidence again.
+  if (!IsOpen() && write_->findings.has_value()) {
+    VerdictWrite note = UnchangedWrite(
+        absl::StrCat("judged by settings or policies that have changed since: ",
+                     write_->reason));
+    note.is_event = true;
+    WriteVerdict(note).IgnoreError();
+  }
   whole_list_next_ = true;
   want_now_ = true;
   verdict_findings_.clear();
