@@ -43,6 +43,7 @@ absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
     }
   };
   std::vector<Assigned> assigned;
+  assigned.reserve(given_names.size());
   for (const std::string& name : given_names) {
     assigned.push_back(
         {.name = QualifiedPolicyName(tenant, name),

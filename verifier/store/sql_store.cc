@@ -1433,16 +1433,17 @@ std::vector<absl::StatusOr<RecordedVerdict>> SqlStore::WriteVerdicts(
     const std::lock_guard lock(writer_.mutex);
     // Only this process writes, so what is no renewal now is none a moment
     // later.
-    for (const auto& [durability, step] :
+    for (const auto& each :
          {std::pair(Durability::kNormal, &SqlStore::RenewVerdict),
           std::pair(Durability::kFull, &SqlStore::ChangeVerdict)}) {
+      const auto step = each.second;
       std::vector<GroupedVerdict*> part;
       for (GroupedVerdict& one : group) {
         if (!one.is_settled) part.push_back(&one);
       }
       if (part.empty()) break;
       const absl::Status written =
-          WriteLocked(durability, [&](Connection& db) -> absl::Status {
+          WriteLocked(each.first, [&](Connection& db) -> absl::Status {
             // What waits for the next step has the agent's later verdicts wait.
             absl::flat_hash_set<AgentId> later;
             for (GroupedVerdict* const one : part) {
