@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/util/bytes.h"
@@ -77,10 +78,17 @@ absl::StatusOr<absl::Duration> Detect(Lab& lab, WatchLog& events,
   const absl::Time begin = absl::Now();
   CUPEL_RETURN_IF_ERROR(lab.machine().Send(evil));
   CUPEL_ASSIGN_OR_RETURN(const absl::Time seen, events.Await("FAILED"));
-  CUPEL_ASSIGN_OR_RETURN(const testing::CommandResult accepted,
-                         lab.Tenant({"reactivate", kAgentId, "--accept",
-                                     absl::StrCat("ima.not_in_policy:", evil),
-                                     "--reason", "it was a benchmark's"}));
+  // "... --accept FINDING --reason WHY".
+  CUPEL_ASSIGN_OR_RETURN(const testing::CommandResult explained,
+                         lab.Tenant({"explain", kAgentId}));
+  const std::vector<std::string> parts =
+      absl::StrSplit(explained.out, absl::ByString(" --accept "));
+  const std::string finding =
+      parts.back().substr(0, parts.back().find(" --reason"));
+  CUPEL_ASSIGN_OR_RETURN(
+      const testing::CommandResult accepted,
+      lab.Tenant({"reactivate", kAgentId, "--accept", finding, "--reason",
+                  "it was a benchmark's"}));
   if (accepted.exit_code != 0) return absl::InternalError(accepted.err);
   CUPEL_RETURN_IF_ERROR(events.Await("TRUSTED").status());
   return seen - begin;
