@@ -353,8 +353,9 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
     settings.list_pcrs.push_back(pcr);
   }
   std::ranges::sort(settings.list_pcrs);
-  const auto repeated = std::ranges::unique(settings.list_pcrs);
-  settings.list_pcrs.erase(repeated.begin(), repeated.end());
+  settings.list_pcrs.erase(
+      std::unique(settings.list_pcrs.begin(), settings.list_pcrs.end()),
+      settings.list_pcrs.end());
   std::vector<policy::ExcludePattern> patterns;
   for (const std::string& pattern : message.tolerated_violations()) {
     settings.tolerated_violations.push_back(pattern);
