@@ -39,8 +39,9 @@ std::string TailOf(const std::string& text) {
 absl::StatusOr<std::unique_ptr<VirtualMachine>> VirtualMachine::Boot(
     const MachineOptions& options) {
   std::unique_ptr<VirtualMachine> machine(new VirtualMachine);
+  const std::string program = CUPEL_SOURCE_DIR "/packaging/guest/boot.sh";
   std::vector<std::string> arguments = {
-      CUPEL_SOURCE_DIR "/packaging/guest/boot.sh",
+      program,
       "--kernel",
       options.kernel,
       "--initramfs",

@@ -160,11 +160,12 @@ TEST_CASE("what only looks like an EK is somebody else's", "[swtpm]") {
     REQUIRE_THAT(
         swtpm->Write("policy", tpm::EkTemplateArea(kTemplate).auth_policy),
         IsOk());
-    Get(swtpm->RunWithoutFlush(
-        {"tpm2_createprimary", "-C", "o", "-G", "ecc256:aes128cfb", "-L",
-         "policy", "-a",
-         "fixedtpm|fixedparent|sensitivedataorigin|adminwithpolicy|restricted|"
-         "decrypt"}));
+    const std::string attributes =
+        "fixedtpm|fixedparent|sensitivedataorigin|adminwithpolicy|restricted|"
+        "decrypt";
+    Get(swtpm->RunWithoutFlush({"tpm2_createprimary", "-C", "o", "-G",
+                                "ecc256:aes128cfb", "-L", "policy", "-a",
+                                attributes}));
   }
   const std::vector<std::string> foreign = TransientObjects(*swtpm);
   REQUIRE(foreign.size() == 1);
