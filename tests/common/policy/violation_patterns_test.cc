@@ -15,6 +15,7 @@ using ::cupel::testing::StatusOf;
 
 absl::StatusOr<ExcludeSet> Compile(const std::vector<std::string>& texts) {
   std::vector<ExcludePattern> patterns;
+  patterns.reserve(texts.size());
   for (const std::string& text : texts) patterns.push_back({text, "file:1"});
   return CompileViolationPatterns(std::move(patterns));
 }

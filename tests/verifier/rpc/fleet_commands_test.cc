@@ -315,6 +315,7 @@ TEST_CASE("A list has an agent's first finding, and how many there are") {
   Rig rig;
   rig.Add();
   std::vector<appraisal::Finding> findings;
+  findings.reserve(500);
   for (int i = 0; i < 500; ++i) {
     findings.push_back(FileFinding(absl::StrCat("/", i)));
   }

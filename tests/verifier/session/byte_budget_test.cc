@@ -39,6 +39,7 @@ TEST_CASE("Threads never get more than there is together") {
   const auto budget = std::make_shared<ByteBudget>(1000);
   std::atomic<uint64_t> highest = 0;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 2000; ++round) {

@@ -146,6 +146,7 @@ TEST_CASE("Jobs of a key run one at a time, whoever runs them") {
   Latch done(kThreads * kJobs);
   WorkerPool pool(2);
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] {
       for (int job = 0; job < kJobs; ++job) {

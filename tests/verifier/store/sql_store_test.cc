@@ -466,6 +466,7 @@ TEST_CASE("A18: a verdict that the database refuses fails alone",
   const std::string path = folder / "store.db";
   const auto store = OpenStore(path);
   std::vector<VerdictWrite> writes;
+  writes.reserve(4);
   for (int number = 0; number < 4; ++number) {
     writes.push_back(VerdictFor(AddOne(*store, number), 1));
   }
