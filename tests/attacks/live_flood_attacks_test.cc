@@ -34,6 +34,7 @@ TEST_CASE("A15: a flood of streams that prove nothing") {
   scene.Add(flooder);
   std::vector<std::unique_ptr<HostileStream>> streams;
   std::vector<HostileStream*> kept;
+  streams.reserve(40);
   for (int i = 0; i < 40; ++i) {
     streams.push_back(
         std::make_unique<HostileStream>(scene.verifier.Attest(), flooder));
@@ -102,6 +103,7 @@ TEST_CASE("A15: connections that come to nothing") {
   }});
   const std::string target = scene.verifier.addresses().attest;
   std::vector<std::unique_ptr<RawConnection>> connections;
+  connections.reserve(100);
   for (int i = 0; i < 100; ++i) {
     connections.push_back(std::make_unique<RawConnection>(target));
   }
@@ -306,6 +308,7 @@ TEST_CASE("A40: one tenant's calls don't keep the others waiting") {
     std::unique_ptr<grpc::ClientReader<v1::Event>> watch;
   };
   std::vector<std::unique_ptr<Waiting>> waiting;
+  waiting.reserve(20);
   for (int i = 0; i < 20; ++i) {
     waiting.push_back(
         std::make_unique<Waiting>(scene.verifier.As("pki/other")));

@@ -117,11 +117,10 @@ TEST_CASE("A7: what a real TPM signs for another selection") {
 TEST_CASE("A24: a real TPM's key in the owner hierarchy") {
   TpmScene tpm;
   tpm.stream.reset();
+  const std::string attributes =
+      "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign";
   tpm.Run({"tpm2_createprimary", "-C", "o", "-g", "sha256", "-G",
-           "ecc256:ecdsa-sha256:null", "-a",
-           "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|"
-           "sign",
-           "-c", "ak.ctx"});
+           "ecc256:ecdsa-sha256:null", "-a", attributes, "-c", "ak.ctx"});
   tpm.Run({"tpm2_readpublic", "-c", "ak.ctx", "-f", "tss", "-o", "ak.pub"});
   REQUIRE_THAT(tpm.machine->UseKeyOfTools(), IsOk());
   // It is in the EK's TPM, and nothing in its public area says where there.
