@@ -7,25 +7,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=$(realpath "$1")
 
-fail() {
-  echo "quickstart_test: $1" >&2
-  cat "$scratch"/*.txt >&2 2>/dev/null || true
-  exit 1
-}
-
-scratch=$(mktemp -d)
-cleanup() {
-  local stop
-  for stop in "$scratch"/tmp/*/stop.sh; do
-    [[ ! -x $stop ]] || "$stop"
-  done
-  rm -rf "$scratch"
-}
-trap cleanup EXIT
+# shellcheck source=tests/packaging/quickstart_scratch.sh
+. tests/packaging/quickstart_scratch.sh
 
 # Somebody else may be unable to read the tree, so this is a copy of what counts.
 tree=$scratch/tree
-mkdir -p "$tree/packaging" "$tree/bin" "$scratch/tmp"
+mkdir -p "$tree/packaging" "$tree/bin"
 cp -r packaging/quickstart.sh packaging/guest "$tree/packaging/"
 for program in agent verifier tenant; do
   mkdir "$tree/bin/$program"
@@ -88,9 +75,6 @@ work=$(echo "$scratch"/tmp/cupel.*)
   . "$work/tenant.env"
   cupel-tenant list | grep -q FAILED
 ) || fail "the tenant can't be used against it"
-"$work/stop.sh" || fail "stop.sh fails"
-[[ ! -e $work ]] || fail "stop.sh leaves files behind"
-! pgrep -f "$scratch/tmp/" >"$scratch/left.txt" ||
-  fail "stop.sh leaves processes behind"
+stop_kept "$work"
 
 echo "quickstart: refused, ended early, kept and stopped as it should"

@@ -10,23 +10,8 @@ if [[ -s $build/vm/unavailable ]]; then
   exit 77
 fi
 
-fail() {
-  echo "quickstart_test: $1" >&2
-  cat "$scratch/out.txt" >&2
-  exit 1
-}
-scratch=$(mktemp -d)
-cleanup() {
-  local stop
-  for stop in "$scratch"/tmp/*/stop.sh; do
-    [[ ! -x $stop ]] || "$stop"
-  done
-  rm -rf "$scratch"
-}
-trap cleanup EXIT
-trap 'exit 143' TERM
-
-mkdir "$scratch/tmp"
+# shellcheck source=tests/packaging/quickstart_scratch.sh
+. tests/packaging/quickstart_scratch.sh
 TMPDIR=$scratch/tmp packaging/quickstart.sh --bin "$build" --keep \
   >"$scratch/out.txt" 2>&1 || fail "it fails"
 grep -q "said FAILED:" "$scratch/out.txt" || fail "nothing has failed"
@@ -34,7 +19,5 @@ grep -q "/root/evil_script.sh" "$scratch/out.txt" || fail "it names no evil scri
 work=$(echo "$scratch"/tmp/cupel.*)
 [[ $("$work/guest" "echo \$((6 * 7)); false" || echo "ended with $?") == \
   $'42\nended with 1' ]] || fail "the guest takes no commands"
-"$work/stop.sh" || fail "stop.sh fails"
-[[ ! -e $work ]] || fail "stop.sh leaves files behind"
-! pgrep -f "$scratch/tmp/" >/dev/null || fail "stop.sh leaves processes behind"
+stop_kept "$work"
 tail -n 15 "$scratch/out.txt"

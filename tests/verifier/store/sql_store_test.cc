@@ -2,18 +2,15 @@
 #include "verifier/store/sql_store.h"
 
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +18,7 @@
 #include "common/crypto/digest.h"
 #include "common/util/bytes.h"
 #include "common/util/file.h"
+#include "tests/support/killed_child.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_folder.h"
 #include "verifier/store/connection.h"
@@ -517,27 +515,11 @@ TEST_CASE("kill -9 loses no verdict and invents none", "[store][sqlite]") {
   for (int kill_number = 0; kill_number < 40 || total <= 100; ++kill_number) {
     CAPTURE(kill_number);
     REQUIRE(kill_number < 2000);
-    int ends[2];
-    REQUIRE(pipe(ends) == 0);
-    const pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-      close(ends[0]);
-      WriteUntilKilled(path, ends[1]);
-    }
-    close(ends[1]);
     // Some are killed while they open the file, most while they write.
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 60'000));
-    kill(child, SIGKILL);
-    int result = 0;
-    REQUIRE(waitpid(child, &result, 0) == child);
-    REQUIRE(WIFSIGNALED(result));
-    uint64_t acknowledged = total;
-    uint64_t round = 0;
-    while (read(ends[0], &round, sizeof(round)) == sizeof(round)) {
-      acknowledged = round;
-    }
-    close(ends[0]);
+    const auto told = testing::ToldUntilKilled<uint64_t>(
+        std::chrono::microseconds(random() % 60'000),
+        [&](int pipe) { WriteUntilKilled(path, pipe); });
+    const uint64_t acknowledged = told.empty() ? total : told.back();
 
     const auto store = OpenStore(path);
     const auto agent = store->GetAgent("acme", Id());
