@@ -17,6 +17,8 @@
 set -euo pipefail
 # What EPOCHREALTIME looks like, and how swtpm's tools word their files.
 export LC_ALL=C
+# mke2fs, modprobe and others are there, and a user's PATH lacks it.
+export PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly id=d432fbb3-d2f1-4a97-9ef7-75bd81c00000
@@ -63,7 +65,7 @@ indent() { sed 's/^/   | /'; }
 fail() {
   printf '\nquickstart: %s\n' "$1" >&2
   if [[ -d ${work:-} ]]; then
-    tail -n 20 "$work"/*.log >&2 || true
+    tail -n 20 "$work"/*.log "$work"/run/*.log >&2 2>/dev/null || true
   fi
   exit 1
 }
@@ -139,7 +141,8 @@ build() {
     bin=$PWD/build/release
   fi
   local tools=(swtpm swtpm_setup swtpm_localca)
-  [[ $mode == emulated ]] || tools+=(qemu-system-x86_64 socat busybox mke2fs)
+  [[ $mode == emulated ]] ||
+    tools+=(qemu-system-x86_64 socat busybox mke2fs cpio modprobe depmod)
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null ||
       fail "$tool is missing: packaging/install-deps.sh installs it"
@@ -253,10 +256,10 @@ END
 
 # Runs a shell command in the guest: its output and its exit code.
 in_guest() {
-  local tag code output
-  printf '%s %s\n' "$EPOCHREALTIME" "$(printf %s "$1" | base64 -w 0)" >&5
+  local mine=$EPOCHREALTIME tag code output
+  printf '%s %s\n' "$mine" "$(printf %s "$1" | base64 -w 0)" >&5
   while read -r -t 60 -u 4 tag code output; do
-    [[ $tag != ready ]] || continue
+    [[ $tag == "$mine" ]] || continue  # a late answer to another one
     printf %s "$output" | base64 -d
     return "$code"
   done
@@ -266,11 +269,15 @@ in_guest() {
 make_guest() {
   step "A machine: Debian's kernel under QEMU, and what is on its disk"
   local images=$bin/vm guest=packaging/guest line
+  [[ $(dpkg --print-architecture) == amd64 ]] ||
+    fail "the guest's kernel is one for amd64; use --emulated"
   mkdir -p "$images" 2>/dev/null && [[ -w $images ]] || images=$work/vm
   $guest/kernel.sh "$images/kernel" >"$work/kernel.log" 2>&1 ||
     fail "the guest's kernel can't be had"
-  $guest/initramfs.sh "$images/kernel" "$work/initramfs"
-  $guest/rootfs.sh "$work/root" "$bin/agent/cupel-agent"
+  $guest/initramfs.sh "$images/kernel" "$work/initramfs" ||
+    fail "the guest's initramfs can't be made"
+  $guest/rootfs.sh "$work/root" "$bin/agent/cupel-agent" ||
+    fail "the guest's file system can't be made"
   mkdir -p "$work/root/etc/cupel"
   cp "$work/pki/ca/certificate.pem" "$work/root/etc/cupel/ca.pem"
   write_agent_settings 10.0.2.100:8891 /etc/cupel/ca.pem \
@@ -281,7 +288,7 @@ make_guest() {
     --initramfs "$work/initramfs" -o "$work/policy.json" >"$work/policy.log" 2>&1 ||
     fail "cupel-tenant policy create failed"
   say "cupel-tenant has made a policy of all that is there"
-  $guest/disk.sh "$work/root" "$work/disk"
+  $guest/disk.sh "$work/root" "$work/disk" || fail "the guest's disk can't be made"
   mkdir "$work/run"
   start "$work/boot.log" "$guest/boot.sh" --kernel "$images/kernel" \
     --initramfs "$work/initramfs" --disk "$work/disk" --run "$work/run" \

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,41 +28,8 @@ inline constexpr size_t kMaxEventCount = 100'000;
 // TCG_EVENTTYPE, those whose meaning Cupel uses. A value outside of the
 // enumerators is possible: it is what the log says.
 enum class EventType : uint32_t {
-  kPostCode = 0x01,
-  kNoAction = 0x03,
-  kSeparator = 0x04,
-  kAction = 0x05,
-  kEventTag = 0x06,
-  kScrtmContents = 0x07,
-  kScrtmVersion = 0x08,
-  kCpuMicrocode = 0x09,
-  kPlatformConfigFlags = 0x0a,
-  kTableOfDevices = 0x0b,
-  kCompactHash = 0x0c,
-  kIpl = 0x0d,
-  kIplPartitionData = 0x0e,
-  kNonhostCode = 0x0f,
-  kNonhostConfig = 0x10,
-  kNonhostInfo = 0x11,
-  kOmitBootDeviceEvents = 0x12,
-  kEfiVariableDriverConfig = 0x80000001,
-  kEfiVariableBoot = 0x80000002,
-  kEfiBootServicesApplication = 0x80000003,
-  kEfiBootServicesDriver = 0x80000004,
-  kEfiRuntimeServicesDriver = 0x80000005,
-  kEfiGptEvent = 0x80000006,
-  kEfiAction = 0x80000007,
-  kEfiPlatformFirmwareBlob = 0x80000008,
-  kEfiHandoffTables = 0x80000009,
-  kEfiPlatformFirmwareBlob2 = 0x8000000a,
-  kEfiHandoffTables2 = 0x8000000b,
-  kEfiVariableBoot2 = 0x8000000c,
-  kEfiHcrtmEvent = 0x80000010,
-  kEfiVariableAuthority = 0x800000e0,
+  kNoAction = 0x03,  // EV_NO_ACTION: not extended
 };
-
-// The specification's name, "EV_SEPARATOR", or "event type 0x1234".
-std::string EventTypeName(EventType type);
 
 struct Event {
   uint32_t pcr = 0;
@@ -95,6 +61,7 @@ struct EventLog {
 // that the header does not list, or twice of one, a PCR above 23 in an event
 // that is extended. kResourceExhausted: above the limits.
 //
+// Format: docs/formats/event-log.md.
 // Trust: a log is the machine's word. Only PCR values that a TPM signed, and
 // that the log's replay gives, make it more.
 absl::StatusOr<EventLog> ParseEventLog(std::span<const uint8_t> log);

@@ -91,6 +91,7 @@ if [[ -n $tpm ]]; then
     [[ -S $tpm_control ]] && break
     sleep 0.05
   done
+  [[ -S $tpm_control ]] || { cat "$run/tpm.log" >&2; exit 1; }
   arguments+=(
     -chardev "socket,id=tpm,path=$run/tpm" -tpmdev emulator,id=tpm,chardev=tpm
     -device tpm-crb,tpmdev=tpm)
@@ -98,4 +99,7 @@ fi
 
 "${bound[@]}" qemu-system-x86_64 "${arguments[@]}" </dev/null >"$run/qemu.log" 2>&1 &
 children+=($!)
-wait $!
+status=0
+wait $! || status=$?
+[[ $status -eq 0 ]] || cat "$run/qemu.log" >&2
+exit "$status"

@@ -5,6 +5,8 @@
 #
 # Everything on it belongs to root, whoever owns the folder.
 set -euo pipefail
+# mke2fs, modprobe and others are there, and a user's PATH lacks it.
+export PATH=$PATH:/usr/sbin:/sbin
 dir=${1:?usage: disk.sh DIR IMAGE [MEGABYTES]}
 image=${2:?usage: disk.sh DIR IMAGE [MEGABYTES]}
 megabytes=${3:-$(($(du -sm "$dir" | cut -f 1) * 5 / 4 + 96))}

@@ -6,6 +6,8 @@
 #
 # KERNEL is what kernel.sh has made. Further modules come with what they need.
 set -euo pipefail
+# mke2fs, modprobe and others are there, and a user's PATH lacks it.
+export PATH=$PATH:/usr/sbin:/sbin
 kernel=${1:?usage: initramfs.sh KERNEL OUT [MODULE...]}
 out=${2:?usage: initramfs.sh KERNEL OUT [MODULE...]}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

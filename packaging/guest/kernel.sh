@@ -7,6 +7,8 @@
 # Does nothing where DIR has the archive's present version already, or has one
 # and the archive can't be asked.
 set -euo pipefail
+# mke2fs, modprobe and others are there, and a user's PATH lacks it.
+export PATH=$PATH:/usr/sbin:/sbin
 dir=${1:?usage: kernel.sh DIR}
 
 fail() {

@@ -6,6 +6,8 @@
 #
 # Each PROGRAM goes to /usr/bin. /sbin/init is rootfs-init.
 set -euo pipefail
+# mke2fs, modprobe and others are there, and a user's PATH lacks it.
+export PATH=$PATH:/usr/sbin:/sbin
 dir=${1:?usage: rootfs.sh DIR PROGRAM...}
 shift
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -81,8 +81,9 @@ void RegisterReactivate(CLI::App& parent, Online& online, ExitCode& exit_code) {
        .examples =
            {"cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
             "cupel-tenant reactivate d432fbb3-d2f1-4a97-9ef7-75bd81c00000 \\",
-            "    --accept ima.not_in_policy:/opt/x --reason \"installed by "
-            "hand\""},
+            "    --accept "
+            "ima.not_in_policy@4f9a0c1e5b7d28363f1e9ab07c52d684 \\",
+            "    --reason \"installed by hand\""},
        .run = [flags](const Online& verifier, const AgentFlags& agent) {
          flags->agent = agent.agent;
          flags->json = agent.json;

@@ -18,7 +18,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         event.data.data() + event.data.size() > data + size) {
       std::abort();
     }
-    static_cast<void>(cupel::uefi::EventTypeName(event.type));
   }
   for (const auto bank : cupel::crypto::kPcrBanks) {
     const auto pcrs = cupel::uefi::ReplayEventLog(*log, bank);

@@ -61,7 +61,13 @@ check_tidy() {
   pattern="^$source/($(IFS='|'; echo "${folders[*]}"))/"
   export -f tidy tidy_one tidy_batch
   export work build source pattern
-  printf '%s\n' "${todo[@]}" | plan_batches
+  printf '%s\n' "${todo[@]}" | plan_batches || return 1
+  local planned
+  planned=$(find "$work" -name 'batch_*.cc' -exec cat {} + | wc -l)
+  if [[ $planned -ne ${#todo[@]} ]]; then
+    echo "$planned of ${#todo[@]} files are in a batch"
+    return 1
+  fi
   find "$work" -name 'batch_*.cc' -print0 | sort -zV |
     xargs -0 -P "$(nproc)" -I{} bash -c 'tidy_batch {}'
 }

@@ -5,7 +5,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -15,7 +14,7 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "tests/support/unix_stream.h"
 
 namespace cupel::testing {
 namespace {
@@ -31,11 +30,9 @@ constexpr std::array<uint8_t, 8> kInit = {0, 0, 0, 2, 0, 0, 0, 0};
 }
 
 sockaddr_un Address(const std::string& path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) Die("a socket's long path");
-  std::copy(path.begin(), path.end(), address.sun_path);
-  return address;
+  const auto address = UnixAddress(path);
+  if (!address.ok()) Die("a socket's long path");
+  return *address;
 }
 
 int Socket() {

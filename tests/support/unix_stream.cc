@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,17 +12,24 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/util/status_macros.h"
 
 namespace cupel::testing {
 
-absl::StatusOr<std::unique_ptr<UnixStream>> UnixStream::Connect(
-    const std::string& path, Clock::time_point deadline) {
+absl::StatusOr<sockaddr_un> UnixAddress(const std::string& path) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is too long"));
   }
   std::copy(path.begin(), path.end(), address.sun_path);
+  return address;
+}
+
+absl::StatusOr<std::unique_ptr<UnixStream>> UnixStream::Connect(
+    const std::string& path, Clock::time_point deadline) {
+  CUPEL_ASSIGN_OR_RETURN(const sockaddr_un address, UnixAddress(path));
+  int error = 0;
   do {
     const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0) return absl::InternalError(std::strerror(errno));
@@ -32,11 +38,12 @@ absl::StatusOr<std::unique_ptr<UnixStream>> UnixStream::Connect(
                 sizeof(address)) == 0) {
       return std::unique_ptr<UnixStream>(new UnixStream(descriptor));
     }
+    error = errno;
     close(descriptor);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   } while (Clock::now() < deadline);
   return absl::DeadlineExceededError(
-      absl::StrCat(path, ": nobody listens: ", std::strerror(errno)));
+      absl::StrCat(path, ": nobody listens: ", std::strerror(error)));
 }
 
 UnixStream::~UnixStream() { close(descriptor_); }

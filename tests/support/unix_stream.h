@@ -1,6 +1,8 @@
 #ifndef CUPEL_TESTS_SUPPORT_UNIX_STREAM_H_
 #define CUPEL_TESTS_SUPPORT_UNIX_STREAM_H_
 
+#include <sys/un.h>
+
 #include <chrono>
 #include <memory>
 #include <string>
@@ -10,6 +12,9 @@
 #include "absl/strings/string_view.h"
 
 namespace cupel::testing {
+
+// kInvalidArgument if the path is too long for a socket's.
+absl::StatusOr<sockaddr_un> UnixAddress(const std::string& path);
 
 // The client of a program that speaks lines over a Unix socket.
 class UnixStream {

@@ -2,7 +2,6 @@
 
 #include <signal.h>
 
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -76,8 +75,13 @@ absl::StatusOr<std::unique_ptr<VirtualMachine>> VirtualMachine::Boot(
 }
 
 absl::Status VirtualMachine::Connect() {
-  auto control =
-      UnixStream::Connect(run_ / "control", Clock::now() + kBootTimeout);
+  const auto deadline = Clock::now() + kBootTimeout;
+  auto control = UnixStream::Connect(run_ / "control", Clock::now());
+  // Where it has ended, nobody will listen.
+  while (!control.ok() && Clock::now() < deadline &&
+         !server_->Wait(std::chrono::milliseconds(50)).ok()) {
+    control = UnixStream::Connect(run_ / "control", Clock::now());
+  }
   if (!control.ok()) {
     const auto said = ReadFile(run_ / "boot.log", kMaxConsoleSize);
     return absl::DeadlineExceededError(absl::StrCat(
@@ -188,23 +192,21 @@ void VirtualMachine::PowerCut() {
   server_.reset();
 }
 
-absl::Status VirtualMachine::StallTpm(bool stall) {
+absl::Status VirtualMachine::SignalTpm(int signal) {
   CUPEL_ASSIGN_OR_RETURN(const auto text, ReadFile(run_ / "tpm.pid", 64));
   pid_t pid = 0;
   if (!absl::SimpleAtoi(AsText(text), &pid) || pid <= 1 ||
-      kill(pid, stall ? SIGSTOP : SIGCONT) != 0) {
+      kill(pid, signal) != 0) {
     return absl::InternalError("the TPM's process is gone");
   }
   return absl::OkStatus();
 }
 
-void VirtualMachine::KillTpm() {
-  const auto text = ReadFile(run_ / "tpm.pid", 64);
-  pid_t pid = 0;
-  if (text.ok() && absl::SimpleAtoi(AsText(*text), &pid) && pid > 1) {
-    kill(pid, SIGKILL);
-  }
+absl::Status VirtualMachine::StallTpm(bool stall) {
+  return SignalTpm(stall ? SIGSTOP : SIGCONT);
 }
+
+absl::Status VirtualMachine::KillTpm() { return SignalTpm(SIGKILL); }
 
 absl::Status VirtualMachine::PowerCycleTpm() {
   if (relay_ == nullptr) return absl::FailedPreconditionError("no relay");

@@ -66,7 +66,7 @@ class VirtualMachine {
   void PowerCut();
   // Stops the TPM's process, or lets it go on.
   absl::Status StallTpm(bool stall);
-  void KillTpm();
+  absl::Status KillTpm();
   // Takes power away from the TPM alone, and gives it back.
   absl::Status PowerCycleTpm();
 
@@ -76,6 +76,8 @@ class VirtualMachine {
  private:
   VirtualMachine() = default;
   absl::Status Connect();
+  // kInternal if it has none any more.
+  absl::Status SignalTpm(int signal);
 
   TemporaryFolder run_;
   std::unique_ptr<TpmRelay> relay_;

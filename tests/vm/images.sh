@@ -7,6 +7,8 @@
 # Where that can't be had it says why, also in BUILD/vm/unavailable, and exits
 # with 77.
 set -euo pipefail
+# mke2fs, modprobe and others are there, and a user's PATH lacks it.
+export PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=${1:?usage: images.sh BUILD}
 images=$build/vm

@@ -247,10 +247,5 @@ TEST_CASE("An event that lacks a bank's digest ends that bank's replay") {
              StatusIs(absl::StatusCode::kUnimplemented));
 }
 
-TEST_CASE("Event types have the specification's names") {
-  CHECK(EventTypeName(EventType::kSeparator) == "EV_SEPARATOR");
-  CHECK(EventTypeName(EventType{0x42}) == "event type 0x00000042");
-}
-
 }  // namespace
 }  // namespace cupel::uefi
