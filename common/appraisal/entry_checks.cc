@@ -28,8 +28,7 @@ using ::cupel::ima::EntryFields;
 using ::cupel::ima::FileDigest;
 using ::cupel::policy::DigestMatch;
 
-// Entries that are decoded before the first of them is looked up, so that the
-// look-ups' cache misses overlap.
+// Of a Group: little enough to stay in the first cache.
 constexpr size_t kGroupSize = 16;
 
 // PCR 16 is for debugging, 17 to 22 belong to dynamic launch, 23 to
@@ -92,6 +91,17 @@ struct EntryJudge::Context {
   bool authenticated;
 };
 
+// Entries that are decoded before the first of them is looked up, so that the
+// look-ups' cache misses overlap.
+struct EntryJudge::Group {
+  std::span<const Entry> entries;
+  std::array<absl::Status, kGroupSize> statuses;  // of decoding
+  std::array<EntryFields, kGroupSize> fields;     // if `statuses` is OK
+  std::array<uint32_t, kGroupSize> hashes;        // of the fields' paths
+  std::span<const crypto::Sha1Value> sha1;
+  std::array<crypto::Sha1Value, kGroupSize> computed_sha1;  // may be `sha1`
+};
+
 EntryJudge::EntryJudge(const Reference& reference, const tpm::PcrValues& pcrs,
                        ByteOrder byte_order, FindingLog& log,
                        EntryCounts& counts)
@@ -104,40 +114,52 @@ EntryJudge::EntryJudge(const Reference& reference, const tpm::PcrValues& pcrs,
 void EntryJudge::Judge(std::span<const Entry> entries,
                        std::span<const crypto::Sha1Value> sha1,
                        const ima::PcrSet& covered) {
-  std::array<crypto::Sha1Value, kGroupSize> computed;
+  std::array<Group, 2> groups;
+  Group* ready = &groups[0];
+  Group* next = &groups[1];
   for (size_t at = 0; at < entries.size(); at += kGroupSize) {
-    const auto group =
-        entries.subspan(at, std::min(entries.size() - at, kGroupSize));
-    if (!sha1.empty()) {
-      JudgeGroup(group, sha1.subspan(at, group.size()), covered);
-      continue;
+    const size_t size = std::min(entries.size() - at, kGroupSize);
+    Decode(entries.subspan(at, size),
+           sha1.empty() ? sha1 : sha1.subspan(at, size), *next);
+    JudgeGroup(*ready, covered);
+    // Its slots have had a group's time to arrive, as its records will.
+    for (size_t i = 0; i < size; ++i) {
+      reference_.policy->PrefetchRecord(next->hashes[i]);
     }
-    for (size_t i = 0; i < group.size(); ++i) {
-      std::ranges::copy(
-          ima::TemplateDigest(group[i], HashAlgorithm::kSha1).bytes(),
-          computed[i].begin());
-    }
-    JudgeGroup(group, computed, covered);
+    std::swap(ready, next);
   }
+  JudgeGroup(*ready, covered);
 }
 
-void EntryJudge::JudgeGroup(std::span<const Entry> entries,
-                            std::span<const crypto::Sha1Value> sha1,
-                            const ima::PcrSet& covered) {
+// Decodes `entries`, at most kGroupSize, into `group`, and starts their
+// look-ups.
+void EntryJudge::Decode(std::span<const Entry> entries,
+                        std::span<const crypto::Sha1Value> sha1, Group& group) {
   const policy::CompiledPolicy& policy = *reference_.policy;
-  std::array<absl::Status, kGroupSize> statuses;
-  std::array<EntryFields, kGroupSize> fields;
-  std::array<uint32_t, kGroupSize> hashes{};
+  group.entries = entries;
   for (size_t i = 0; i < entries.size(); ++i) {
-    statuses[i] = ima::ParseFields(entries[i], byte_order_, fields[i]);
-    if (!statuses[i].ok()) continue;
-    hashes[i] = policy.HashPath(fields[i].path);
-    policy.Prefetch(hashes[i]);
+    group.statuses[i] =
+        ima::ParseFields(entries[i], byte_order_, group.fields[i]);
+    group.hashes[i] = 0;
+    if (!group.statuses[i].ok()) continue;
+    group.hashes[i] = policy.HashPath(group.fields[i].path);
+    policy.Prefetch(group.hashes[i]);
   }
-  for (size_t i = 0; i < entries.size(); ++i) policy.PrefetchRecord(hashes[i]);
+  group.sha1 = sha1;
+  if (!sha1.empty()) return;
   for (size_t i = 0; i < entries.size(); ++i) {
-    JudgeEntry({entries[i], statuses[i], fields[i], hashes[i], sha1[i],
-                covered.test(entries[i].pcr)});
+    std::ranges::copy(
+        ima::TemplateDigest(entries[i], HashAlgorithm::kSha1).bytes(),
+        group.computed_sha1[i].begin());
+  }
+  group.sha1 = group.computed_sha1;
+}
+
+void EntryJudge::JudgeGroup(const Group& group, const ima::PcrSet& covered) {
+  for (size_t i = 0; i < group.entries.size(); ++i) {
+    JudgeEntry({group.entries[i], group.statuses[i], group.fields[i],
+                group.hashes[i], group.sha1[i],
+                covered.test(group.entries[i].pcr)});
   }
 }
 

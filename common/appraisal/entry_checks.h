@@ -33,10 +33,11 @@ class EntryJudge {
 
  private:
   struct Context;
+  struct Group;
 
-  void JudgeGroup(std::span<const ima::Entry> entries,
-                  std::span<const crypto::Sha1Value> sha1,
-                  const ima::PcrSet& covered);
+  void Decode(std::span<const ima::Entry> entries,
+              std::span<const crypto::Sha1Value> sha1, Group& group);
+  void JudgeGroup(const Group& group, const ima::PcrSet& covered);
   void JudgeEntry(const Context& context);
   bool CheckPcr(const Context& context);
   bool CheckTemplateDigest(const Context& context);
