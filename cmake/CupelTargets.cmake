@@ -10,6 +10,12 @@ target_compile_options(cupel_options INTERFACE
   -Wnon-virtual-dtor -Wold-style-cast -Wformat=2 -Werror
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   -fstack-protector-strong)
+if(CMAKE_UNITY_BUILD)
+  # What is said of a header is meant that only one file may include; here those
+  # are sources.
+  target_compile_options(cupel_options INTERFACE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
+endif()
 if(NOT CUPEL_SANITIZE)  # the sanitizers check more, and know nothing of it
   target_compile_definitions(cupel_options INTERFACE
     $<$<NOT:$<CONFIG:Debug>>:_FORTIFY_SOURCE=2>)

@@ -12,10 +12,10 @@
 namespace cupel::agent {
 namespace {
 
-constexpr size_t kMaxTextSize = 4096;
+constexpr size_t kMaxClockTextSize = 4096;
 constexpr char kRtc[] = "/sys/class/rtc/rtc0/since_epoch";
 constexpr char kSynchronized[] = "/run/systemd/timesync/synchronized";
-constexpr char kCure[] =
+constexpr char kClockCure[] =
     "set the clock and keep it set: install systemd-timesyncd or chrony";
 // The RTC counts whole seconds, and is set now and then.
 constexpr absl::Duration kRtcTolerance = absl::Minutes(2);
@@ -27,7 +27,7 @@ absl::Time Earliest() {
 
 // nullopt where there is none, as in many virtual machines.
 std::optional<absl::Time> ReadRtc(const Machine& machine) {
-  const auto bytes = ReadFile(machine.Path(kRtc), kMaxTextSize);
+  const auto bytes = ReadFile(machine.Path(kRtc), kMaxClockTextSize);
   int64_t seconds = 0;
   if (!bytes.ok() ||
       !absl::SimpleAtoi(absl::StripAsciiWhitespace(AsText(*bytes)), &seconds)) {
@@ -44,7 +44,7 @@ void CheckClock(const Machine& machine, Observations& found) {
   if (machine.now < Earliest()) {
     found.Fail(absl::StrCat("the clock says ", now,
                             ": no verifier's certificate is valid then"),
-               kCure);
+               kClockCure);
     return;
   }
   if (const auto rtc = ReadRtc(machine)) {
@@ -54,12 +54,12 @@ void CheckClock(const Machine& machine, Observations& found) {
                               absl::FormatDuration(absl::Trunc(
                                   absl::AbsDuration(apart), absl::Seconds(1))),
                               apart > absl::ZeroDuration() ? " less" : " more"),
-                 absl::StrCat(kCure, ", then hwclock --systohc"));
+                 absl::StrCat(kClockCure, ", then hwclock --systohc"));
       return;
     }
   }
   const bool synchronized =
-      ReadFile(machine.Path(kSynchronized), kMaxTextSize).ok();
+      ReadFile(machine.Path(kSynchronized), kMaxClockTextSize).ok();
   found.Ok(absl::StrCat(now, synchronized ? ", synchronized" : ""));
 }
 

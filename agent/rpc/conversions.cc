@@ -15,10 +15,6 @@
 namespace cupel::agent {
 namespace {
 
-std::string Bytes(std::span<const uint8_t> bytes) {
-  return std::string(AsText(bytes));
-}
-
 absl::Duration ToDuration(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) +
          absl::Nanoseconds(duration.nanos());
@@ -26,7 +22,7 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration) {
 
 void Fill(HelloMessage message, v1::AgentMessage& out) {
   v1::Hello& hello = *out.mutable_hello();
-  hello.set_agent_id(Bytes(message.agent_id.bytes()));
+  hello.set_agent_id(ToText(message.agent_id.bytes()));
   hello.set_protocol_version(message.protocol_version);
   hello.set_agent_version(std::move(message.agent_version));
   hello.set_entry_count(message.entry_count);
@@ -36,27 +32,27 @@ void Fill(HelloMessage message, v1::AgentMessage& out) {
   for (const uint32_t pcr : message.list_pcrs) hello.add_list_pcrs(pcr);
   hello.set_big_endian(message.big_endian);
   for (const std::vector<uint8_t>& stream : message.previous_streams) {
-    hello.add_previous_streams(Bytes(stream));
+    hello.add_previous_streams(ToText(stream));
   }
   hello.set_joins(true);
 }
 
 void Fill(const QuoteMessage& message, v1::AgentMessage& out) {
   v1::Quote& quote = *out.mutable_quote();
-  quote.set_attest(Bytes(message.attest));
-  quote.set_signature(Bytes(message.signature));
+  quote.set_attest(ToText(message.attest));
+  quote.set_signature(ToText(message.signature));
   message.pcrs.ForEach([&](uint32_t pcr, const crypto::Digest& value) {
     v1::PcrValue& one = *quote.add_pcrs();
     one.set_bank(std::string(crypto::HashAlgorithmName(value.algorithm())));
     one.set_pcr(pcr);
-    one.set_value(Bytes(value.bytes()));
+    one.set_value(ToText(value.bytes()));
   });
-  quote.set_nonce(Bytes(message.nonce));
+  quote.set_nonce(ToText(message.nonce));
 }
 
 void Fill(const ChunkMessage& message, v1::AgentMessage& out) {
   v1::ListChunk& chunk = *out.mutable_chunk();
-  chunk.set_data(Bytes(message.data));
+  chunk.set_data(ToText(message.data));
   chunk.set_last(message.last);
 }
 

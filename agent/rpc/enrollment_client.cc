@@ -11,14 +11,6 @@
 #include "proto/cupel/v1/attestation.grpc.pb.h"
 
 namespace cupel::agent {
-namespace {
-
-std::string Bytes(std::span<const uint8_t> bytes) {
-  return std::string(AsText(bytes));
-}
-
-}  // namespace
-
 absl::StatusOr<EnrollmentClient> EnrollmentClient::Create(
     const std::string& address, const ChannelOptions& options) {
   CUPEL_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,
@@ -30,12 +22,12 @@ absl::StatusOr<EnrollmentClient::Begun> EnrollmentClient::Begin(
     const tpm::BeginEnrollment& request, absl::Duration timeout,
     const std::stop_token& stop) const {
   v1::BeginEnrollmentRequest message;
-  message.set_agent_id(Bytes(request.agent_id));
+  message.set_agent_id(ToText(request.agent_id));
   for (const auto& certificate : request.ek_certificates) {
-    message.add_ek_certificates(Bytes(certificate));
+    message.add_ek_certificates(ToText(certificate));
   }
   message.set_ek_template(request.ek_template);
-  message.set_ak_public(Bytes(request.ak_public));
+  message.set_ak_public(ToText(request.ak_public));
   message.set_enrollment_token(request.enrollment_token);
   message.set_agent_version(request.agent_version);
 
@@ -60,8 +52,8 @@ absl::StatusOr<std::string> EnrollmentClient::Complete(
     const tpm::CompleteEnrollment& request, absl::Duration timeout,
     const std::stop_token& stop) const {
   v1::CompleteEnrollmentRequest message;
-  message.set_cookie(Bytes(request.cookie));
-  message.set_proof(Bytes(request.proof));
+  message.set_cookie(ToText(request.cookie));
+  message.set_proof(ToText(request.proof));
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });

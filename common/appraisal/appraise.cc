@@ -9,6 +9,7 @@
 #include "common/appraisal/finding_log.h"
 #include "common/appraisal/list_checks.h"
 #include "common/appraisal/platform_checks.h"
+#include "common/crypto/pcr.h"
 #include "common/util/bytes.h"
 #include "common/util/status_macros.h"
 
@@ -46,9 +47,8 @@ std::optional<crypto::HashAlgorithm> StrongestBank(
 // Those that a list may use: anybody can reset PCR 16 and those behind it, and
 // the boot needs the others.
 ima::PcrSet ListPcrs() {
-  constexpr uint32_t kFirstResettablePcr = 16;
   ima::PcrSet pcrs;
-  for (uint32_t pcr = ima::kImaPcr; pcr < kFirstResettablePcr; ++pcr) {
+  for (uint32_t pcr = ima::kImaPcr; pcr < crypto::kFirstResettablePcr; ++pcr) {
     pcrs.set(pcr);
   }
   return pcrs;

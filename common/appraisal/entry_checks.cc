@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "common/crypto/pcr.h"
 #include "common/ima/boot_aggregate.h"
 #include "common/ima/hashed_data.h"
 #include "common/ima/template_format.h"
@@ -30,11 +31,6 @@ using ::cupel::policy::DigestMatch;
 
 // Of a Group: little enough to stay in the first cache.
 constexpr size_t kGroupSize = 16;
-
-// PCR 16 is for debugging, 17 to 22 belong to dynamic launch, 23 to
-// applications: all can be reset while the machine runs (TCG PC Client Platform
-// TPM Profile, 4.6.2).
-constexpr uint32_t kFirstResettablePcr = 16;
 
 // Digests that a finding names; the others are counted.
 constexpr size_t kDescribedDigests = 8;
@@ -202,7 +198,7 @@ void EntryJudge::JudgeEntry(const Context& context) {
 // need [A36].
 bool EntryJudge::CheckPcr(const Context& context) {
   const uint32_t pcr = context.entry.pcr;
-  if (pcr >= ima::kImaPcr && pcr < kFirstResettablePcr) return true;
+  if (pcr >= ima::kImaPcr && pcr < crypto::kFirstResettablePcr) return true;
   if (!odd_pcrs_.test(pcr)) {
     odd_pcrs_.set(pcr);
     Finding finding =

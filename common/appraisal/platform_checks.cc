@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/crypto/pcr.h"
 #include "common/tpm/constants.h"
 #include "common/tpm/public_area.h"
 #include "common/util/status_macros.h"
@@ -22,8 +23,6 @@ using ::cupel::tpm::VerifiedQuote;
 
 // PCR 0 to 7 are the firmware's (TCG PC Client Platform TPM Profile, 4.6).
 constexpr uint32_t kFirmwarePcrs = 8;
-// And from here on they can be reset while the machine runs.
-constexpr uint32_t kFirstResettablePcr = 16;
 // With PCR 8 and 9, which boot loaders use: what boot_aggregate is over.
 constexpr uint32_t kBootPcrs = 10;
 
@@ -285,7 +284,7 @@ bool AllowsAnyBoot(const policy::BootRule& rule) {
   const auto* pcrs = std::get_if<policy::StaticPcrs>(&rule);
   return pcrs != nullptr &&
          std::ranges::none_of(pcrs->values, [](const auto& pcr_and_values) {
-           return pcr_and_values.first < kFirstResettablePcr &&
+           return pcr_and_values.first < crypto::kFirstResettablePcr &&
                   !pcr_and_values.second.empty();
          });
 }

@@ -21,20 +21,20 @@ namespace {
 constexpr int kMaxRsaBits = 4096;
 constexpr uint8_t kSequenceTag = 0x30;
 
-absl::Status Malformed(absl::string_view what) {
+absl::Status MalformedCertificate(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("certificate: ", what));
 }
 
-// As Malformed, with OpenSSL's reason.
-absl::Status Unusable(absl::string_view what) {
-  return Malformed(OpensslError(what).message());
+// As MalformedCertificate, with OpenSSL's reason.
+absl::Status UnusableCertificate(absl::string_view what) {
+  return MalformedCertificate(OpensslError(what).message());
 }
 
 absl::StatusOr<absl::Time> ToTime(const ASN1_TIME* time,
                                   absl::string_view field) {
   std::tm parts{};
   if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) {
-    return Unusable(absl::StrCat(field, " is no time"));
+    return UnusableCertificate(absl::StrCat(field, " is no time"));
   }
   return absl::FromTM(parts, absl::UTCTimeZone());
 }
@@ -112,7 +112,8 @@ absl::StatusOr<std::unique_ptr<T, OpensslDeleter<kFree>>> ReadExtension(
       static_cast<T*>(X509_get_ext_d2i(x509, nid, &critical, nullptr)));
   // -1: there is none.
   if (!extension && critical != -1) {
-    return Unusable(absl::StrCat(what, " is malformed or stands twice"));
+    return UnusableCertificate(
+        absl::StrCat(what, " is malformed or stands twice"));
   }
   return extension;
 }
@@ -126,13 +127,13 @@ absl::StatusOr<Certificate> Certificate::FromDer(std::span<const uint8_t> der) {
   }
   const unsigned char* next = der.data();
   Owned<X509> x509(d2i_X509(nullptr, &next, static_cast<long>(der.size())));
-  if (!x509) return Unusable("not X.509 in DER");
+  if (!x509) return UnusableCertificate("not X.509 in DER");
   if (next != der.data() + der.size()) {
-    return Malformed("bytes left over after it");
+    return MalformedCertificate("bytes left over after it");
   }
   // Has OpenSSL read the extensions that it knows.
   if ((X509_get_extension_flags(x509.get()) & EXFLAG_INVALID) != 0) {
-    return Unusable("an extension is malformed or stands twice");
+    return UnusableCertificate("an extension is malformed or stands twice");
   }
   Certificate certificate;
   CUPEL_ASSIGN_OR_RETURN(certificate.not_before_,
@@ -189,15 +190,15 @@ bool Certificate::IsCa() const {
 
 absl::StatusOr<PublicKey> Certificate::GetPublicKey() const {
   EVP_PKEY* const key = X509_get0_pubkey(x509_.get());
-  if (key == nullptr) return Unusable("no key of a known kind");
+  if (key == nullptr) return UnusableCertificate("no key of a known kind");
   if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA &&
       EVP_PKEY_get_bits(key) > kMaxRsaBits) {
-    return Malformed(absl::StrCat("RSA key of ", EVP_PKEY_get_bits(key),
-                                  " bits, limit ", kMaxRsaBits));
+    return MalformedCertificate(absl::StrCat(
+        "RSA key of ", EVP_PKEY_get_bits(key), " bits, limit ", kMaxRsaBits));
   }
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(key, &der);
-  if (size <= 0) return Unusable("its key");
+  if (size <= 0) return UnusableCertificate("its key");
   const std::vector<uint8_t> bytes(der, der + size);
   OPENSSL_free(der);
   return PublicKey::FromDer(bytes);
@@ -217,7 +218,8 @@ absl::StatusOr<std::vector<std::string>> Certificate::ExtendedKeyUsages()
         OBJ_obj2txt(text, sizeof(text), sk_ASN1_OBJECT_value(usages.get(), i),
                     /*no_name=*/1);
     if (size <= 0 || static_cast<size_t>(size) >= sizeof(text)) {
-      return Malformed("extendedKeyUsage: an unreadable object identifier");
+      return MalformedCertificate(
+          "extendedKeyUsage: an unreadable object identifier");
     }
     oids.emplace_back(text, static_cast<size_t>(size));
   }
@@ -228,13 +230,15 @@ absl::StatusOr<std::span<const uint8_t>> WithoutPadding(
     std::span<const uint8_t> bytes) {
   ByteReader reader(bytes, ByteOrder::kBig);
   CUPEL_ASSIGN_OR_RETURN(const uint8_t tag, reader.ReadU8("certificate: tag"));
-  if (tag != kSequenceTag) return Malformed("does not start with a SEQUENCE");
+  if (tag != kSequenceTag)
+    return MalformedCertificate("does not start with a SEQUENCE");
   CUPEL_ASSIGN_OR_RETURN(const uint8_t first,
                          reader.ReadU8("certificate: length"));
   size_t size = first;
   if (first >= 0x80) {
     // A certificate's length has two bytes; one under 128 bytes is none.
-    if (first != 0x82) return Malformed("its length is not of two bytes");
+    if (first != 0x82)
+      return MalformedCertificate("its length is not of two bytes");
     CUPEL_ASSIGN_OR_RETURN(size, reader.ReadU16("certificate: length"));
   }
   CUPEL_RETURN_IF_ERROR(reader.ReadBytes(size, "certificate").status());

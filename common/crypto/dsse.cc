@@ -19,21 +19,21 @@ namespace json = simdjson::ondemand;
 constexpr size_t kMaxSignatures = 16;
 constexpr uint8_t kNotBase64 = 0xff;
 
-absl::Status Malformed(absl::string_view what) {
+absl::Status MalformedEnvelope(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("DSSE envelope: ", what));
 }
 
-absl::Status Malformed(simdjson::error_code error) {
-  return Malformed(simdjson::error_message(error));
+absl::Status MalformedEnvelope(simdjson::error_code error) {
+  return MalformedEnvelope(simdjson::error_message(error));
 }
 
 absl::StatusOr<std::string> Text(json::value value, absl::string_view member) {
   std::string_view text;
   if (const auto error = value.get_string().get(text)) {
-    return Malformed(absl::StrCat(std::string(member), ": ",
-                                  error == simdjson::INCORRECT_TYPE
-                                      ? "must be a string"
-                                      : simdjson::error_message(error)));
+    return MalformedEnvelope(absl::StrCat(
+        std::string(member), ": ",
+        error == simdjson::INCORRECT_TYPE ? "must be a string"
+                                          : simdjson::error_message(error)));
   }
   return std::string(text);
 }
@@ -43,7 +43,8 @@ absl::StatusOr<std::vector<uint8_t>> Bytes(json::value value,
   CUPEL_ASSIGN_OR_RETURN(const std::string text, Text(value, member));
   auto bytes = DecodeBase64(text);
   if (!bytes.ok()) {
-    return Malformed(absl::StrCat(member, ": ", bytes.status().message()));
+    return MalformedEnvelope(
+        absl::StrCat(member, ": ", bytes.status().message()));
   }
   return bytes;
 }
@@ -52,7 +53,8 @@ absl::StatusOr<std::vector<uint8_t>> Bytes(json::value value,
 // all the same.
 absl::Status Skip(json::value value) {
   json::json_type type;
-  if (const auto error = value.type().get(type)) return Malformed(error);
+  if (const auto error = value.type().get(type))
+    return MalformedEnvelope(error);
   std::string_view raw;
   simdjson::error_code error = simdjson::SUCCESS;
   if (type == json::json_type::object) {
@@ -66,9 +68,9 @@ absl::Status Skip(json::value value) {
   } else {
     raw = value.raw_json_token();
   }
-  if (error) return Malformed(error);
+  if (error) return MalformedEnvelope(error);
   return nlohmann::json::accept(raw) ? absl::OkStatus()
-                                     : Malformed("not valid JSON");
+                                     : MalformedEnvelope("not valid JSON");
 }
 
 // Calls `visit(key, value)` for each member; a key twice is an error.
@@ -78,12 +80,14 @@ absl::Status ForEachMember(json::object& object, Visit visit) {
   for (auto field : object) {
     std::string_view key;
     if (const auto error = field.unescaped_key().get(key)) {
-      return Malformed(error);
+      return MalformedEnvelope(error);
     }
     const auto inserted = keys.emplace(key);
-    if (!inserted.second) return Malformed("a member stands there twice");
+    if (!inserted.second)
+      return MalformedEnvelope("a member stands there twice");
     json::value value;
-    if (const auto error = field.value().get(value)) return Malformed(error);
+    if (const auto error = field.value().get(value))
+      return MalformedEnvelope(error);
     CUPEL_RETURN_IF_ERROR(visit(*inserted.first, value));
   }
   return absl::OkStatus();
@@ -92,7 +96,7 @@ absl::Status ForEachMember(json::object& object, Visit visit) {
 absl::StatusOr<DsseSignature> ReadSignature(json::value value) {
   json::object object;
   if (value.get_object().get(object)) {
-    return Malformed("signatures: each must be an object");
+    return MalformedEnvelope("signatures: each must be an object");
   }
   DsseSignature signature;
   bool has_signature = false;
@@ -109,7 +113,7 @@ absl::StatusOr<DsseSignature> ReadSignature(json::value value) {
         }
         return Skip(member);
       }));
-  if (!has_signature) return Malformed("a signature without \"sig\"");
+  if (!has_signature) return MalformedEnvelope("a signature without \"sig\"");
   return signature;
 }
 
@@ -185,10 +189,10 @@ absl::StatusOr<DsseEnvelope> ParseDsseEnvelope(std::span<const uint8_t> json) {
   const simdjson::padded_string_view view(padded.data(), json.size(),
                                           padded.size());
   if (const auto error = parser.iterate(view).get(document)) {
-    return Malformed(error);
+    return MalformedEnvelope(error);
   }
   if (const auto error = document.get_object().get(object)) {
-    return Malformed(error);
+    return MalformedEnvelope(error);
   }
   DsseEnvelope envelope;
   bool has_payload = false;
@@ -210,13 +214,14 @@ absl::StatusOr<DsseEnvelope> ParseDsseEnvelope(std::span<const uint8_t> json) {
         has_signatures = true;
         json::array array;
         if (value.get_array().get(array)) {
-          return Malformed("signatures: must be an array");
+          return MalformedEnvelope("signatures: must be an array");
         }
         for (auto element : array) {
           json::value inner;
-          if (const auto error = element.get(inner)) return Malformed(error);
+          if (const auto error = element.get(inner))
+            return MalformedEnvelope(error);
           if (envelope.signatures.size() == kMaxSignatures) {
-            return Malformed(
+            return MalformedEnvelope(
                 absl::StrCat("more than ", kMaxSignatures, " signatures"));
           }
           CUPEL_ASSIGN_OR_RETURN(DsseSignature signature, ReadSignature(inner));
@@ -225,14 +230,14 @@ absl::StatusOr<DsseEnvelope> ParseDsseEnvelope(std::span<const uint8_t> json) {
         return absl::OkStatus();
       }));
   if (document.current_location().error() != simdjson::OUT_OF_BOUNDS) {
-    return Malformed("something follows it");
+    return MalformedEnvelope("something follows it");
   }
   if (!has_payload && !has_type && !has_signatures) {
     return absl::NotFoundError("not a DSSE envelope");
   }
-  if (!has_payload) return Malformed("no \"payload\"");
-  if (!has_type) return Malformed("no \"payloadType\"");
-  if (envelope.signatures.empty()) return Malformed("no signature");
+  if (!has_payload) return MalformedEnvelope("no \"payload\"");
+  if (!has_type) return MalformedEnvelope("no \"payloadType\"");
+  if (envelope.signatures.empty()) return MalformedEnvelope("no signature");
   return envelope;
 }
 

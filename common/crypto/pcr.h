@@ -14,6 +14,10 @@ namespace cupel::crypto {
 // A PC client TPM has PCR 0 to 23 (TCG PC Client Platform TPM Profile, 4.6).
 inline constexpr uint32_t kPcrCount = 24;
 
+// PCR 16 is for debugging, 17 to 22 belong to dynamic launch, 23 to
+// applications: all can be reset while the machine runs (4.6.2 there).
+inline constexpr uint32_t kFirstResettablePcr = 16;
+
 // The algorithms that a bank can have: the hashes with a TPM_ALG_ID (TCG
 // Algorithm Registry) that Cupel has a name for.
 inline constexpr HashAlgorithm kPcrBanks[] = {

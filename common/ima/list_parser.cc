@@ -15,8 +15,6 @@
 namespace cupel::ima {
 namespace {
 
-constexpr size_t kU32Size = 4;
-
 // Keeps a record's size within Entry::record_size.
 constexpr size_t kMaxLimit = size_t{1} << 30;
 

@@ -2,12 +2,15 @@
 #define CUPEL_COMMON_IMA_LOAD_U32_H_
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "common/util/byte_reader.h"
 
 namespace cupel::ima {
+
+inline constexpr size_t kU32Size = sizeof(uint32_t);
 
 // The u32 in the four bytes at `at`, for the two loops that run once a record;
 // everything else reads with ByteReader. The caller has checked that the bytes

@@ -36,7 +36,6 @@ void SetDigest(DigestType type, absl::string_view algorithm_name,
 // field, where an absl::Status a field would be felt.
 using Problem = const char*;
 
-constexpr size_t kU32Size = sizeof(uint32_t);
 constexpr size_t kMd5Size = 16;
 
 bool HasNul(absl::string_view text) {

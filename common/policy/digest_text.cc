@@ -12,9 +12,11 @@
 namespace cupel::policy {
 namespace {
 
-constexpr size_t kShownSize = 140;
+constexpr size_t kShownDigestSize = 140;
 
-std::string Shown(absl::string_view text) { return Quoted(text, kShownSize); }
+std::string Shown(absl::string_view text) {
+  return Quoted(text, kShownDigestSize);
+}
 
 }  // namespace
 

@@ -20,7 +20,6 @@ namespace cupel::policy {
 namespace {
 
 constexpr absl::string_view kPayloadType = "application/vnd.keylime+json";
-constexpr size_t kShownSize = 200;
 constexpr size_t kMaxVerificationKeysSize = size_t{1} << 20;
 constexpr int64_t kPolicyVersion = 1;
 constexpr int64_t kLegacyVersion = 5;

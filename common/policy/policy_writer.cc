@@ -15,8 +15,6 @@
 namespace cupel::policy {
 namespace {
 
-constexpr size_t kShownSize = 200;
-
 void AppendString(absl::string_view text, std::string& out) {
   out.push_back('"');
   while (!text.empty()) {

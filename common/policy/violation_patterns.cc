@@ -13,8 +13,6 @@
 namespace cupel::policy {
 namespace {
 
-constexpr size_t kShownSize = 200;
-
 absl::Status CheckStart(const ExcludePattern& pattern) {
   CUPEL_ASSIGN_OR_RETURN(const TranslatedRegex regex,
                          TranslatePythonRegex(pattern.text));

@@ -21,6 +21,12 @@ inline absl::string_view AsText(std::span<const uint8_t> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// A copy of `bytes` for what keeps them as a string, protocol buffers above
+// all.
+inline std::string ToText(std::span<const uint8_t> bytes) {
+  return std::string(AsText(bytes));
+}
+
 inline std::vector<uint8_t> ToVector(std::span<const uint8_t> bytes) {
   return {bytes.begin(), bytes.end()};
 }

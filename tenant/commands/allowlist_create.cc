@@ -20,7 +20,7 @@
 namespace cupel::tenant {
 namespace {
 
-struct CreateFlags {
+struct AllowlistCreateFlags {
   std::string output;
   std::string algorithm = "sha256";
   ReferenceFlags reference;
@@ -33,7 +33,7 @@ struct Created {
   size_t line_count = 0;
 };
 
-absl::StatusOr<Created> Create(const CreateFlags& flags) {
+absl::StatusOr<Created> Create(const AllowlistCreateFlags& flags) {
   CUPEL_ASSIGN_OR_RETURN(const auto algorithm, ParseAlgorithm(flags.algorithm));
   if (flags.no_initramfs && !flags.reference.initramfs.empty()) {
     return absl::InvalidArgumentError(
@@ -66,7 +66,7 @@ absl::StatusOr<Created> Create(const CreateFlags& flags) {
   return created;
 }
 
-ExitCode Run(const CreateFlags& flags) {
+ExitCode Run(const AllowlistCreateFlags& flags) {
   const auto created = Create(flags);
   if (!created.ok()) return Fail(created.status());
   if (flags.json) {
@@ -86,7 +86,7 @@ ExitCode Run(const CreateFlags& flags) {
 }  // namespace
 
 void RegisterAllowlistCreate(CLI::App& parent, ExitCode& exit_code) {
-  const auto flags = std::make_shared<CreateFlags>();
+  const auto flags = std::make_shared<AllowlistCreateFlags>();
   flags->reference.root = "/";
   CLI::App* command = parent.add_subcommand(
       "create",

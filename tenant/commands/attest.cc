@@ -4,7 +4,7 @@
 namespace cupel::tenant {
 namespace {
 
-ExitCode Run(const Online& online, const AgentFlags& flags) {
+ExitCode RunAttest(const Online& online, const AgentFlags& flags) {
   return RunOnAgent(
       online, flags,
       {.member = "asked",
@@ -22,7 +22,7 @@ void RegisterAttest(CLI::App& parent, Online& online, ExitCode& exit_code) {
            "Have an agent attest now, and not when its next challenge is due. "
            "Several requests at a time become one.",
        .examples = {"cupel-tenant attest d432fbb3-d2f1-4a97-9ef7-75bd81c00000"},
-       .run = Run});
+       .run = RunAttest});
 }
 
 }  // namespace cupel::tenant

@@ -59,7 +59,7 @@ void Explain(const ReportedFinding& finding, const std::string& agent) {
   }
 }
 
-ExitCode Run(const Online& online, const AgentFlags& flags) {
+ExitCode RunExplain(const Online& online, const AgentFlags& flags) {
   const auto agent = Get(online, flags.agent);
   if (!agent.ok()) return Fail(agent.status());
   if (flags.json) {
@@ -94,7 +94,7 @@ void RegisterExplain(CLI::App& parent, Online& online, ExitCode& exit_code) {
            "machine ran, what to do. Exit codes as those of status.",
        .examples =
            {"cupel-tenant explain d432fbb3-d2f1-4a97-9ef7-75bd81c00000"},
-       .run = Run});
+       .run = RunExplain});
 }
 
 }  // namespace cupel::tenant

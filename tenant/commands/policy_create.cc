@@ -28,7 +28,7 @@ namespace {
 
 using ::cupel::policy::RuntimePolicy;
 
-struct CreateFlags {
+struct PolicyCreateFlags {
   ReferenceFlags reference;
   std::string ramdisk_folder;
   std::string ima_list;
@@ -92,7 +92,8 @@ class PolicyBuilder {
   RuntimePolicy policy_;
 };
 
-absl::Status AddPolicyFiles(const CreateFlags& flags, PolicyBuilder& builder) {
+absl::Status AddPolicyFiles(const PolicyCreateFlags& flags,
+                            PolicyBuilder& builder) {
   PolicyFlags files;
   if (!flags.base_policy.empty()) files.policies = {flags.base_policy};
   files.allowlist = flags.allowlist;
@@ -105,7 +106,7 @@ absl::Status AddPolicyFiles(const CreateFlags& flags, PolicyBuilder& builder) {
   return absl::OkStatus();
 }
 
-absl::Status AddList(const CreateFlags& flags, PolicyBuilder& builder) {
+absl::Status AddList(const PolicyCreateFlags& flags, PolicyBuilder& builder) {
   if (flags.ima_list.empty()) return absl::OkStatus();
   CUPEL_ASSIGN_OR_RETURN(const auto list, LoadList(flags.ima_list, flags.list));
   const auto policy = appraisal::MakePolicyFromList(
@@ -121,7 +122,7 @@ struct Created {
   RuntimePolicy policy;
 };
 
-absl::StatusOr<Created> Create(const CreateFlags& flags) {
+absl::StatusOr<Created> Create(const PolicyCreateFlags& flags) {
   CUPEL_ASSIGN_OR_RETURN(const auto algorithm, ParseAlgorithm(flags.algorithm));
   std::vector<std::string> inputs = {flags.base_policy, flags.allowlist,
                                      flags.excludes, flags.ima_list};
@@ -172,7 +173,7 @@ absl::StatusOr<Created> Create(const CreateFlags& flags) {
   return created;
 }
 
-ExitCode Run(const CreateFlags& flags) {
+ExitCode Run(const PolicyCreateFlags& flags) {
   const auto created = Create(flags);
   if (!created.ok()) return Fail(created.status());
   const RuntimePolicy& policy = created->policy;
@@ -195,7 +196,7 @@ ExitCode Run(const CreateFlags& flags) {
 }  // namespace
 
 void RegisterPolicyCreate(CLI::App& parent, ExitCode& exit_code) {
-  const auto flags = std::make_shared<CreateFlags>();
+  const auto flags = std::make_shared<PolicyCreateFlags>();
   CLI::App* command = parent.add_subcommand(
       "create",
       "Make a policy of what a machine may run: the files of its root "

@@ -4,7 +4,7 @@
 namespace cupel::tenant {
 namespace {
 
-ExitCode Run(const Online& online, const AgentFlags& flags) {
+ExitCode RunStop(const Online& online, const AgentFlags& flags) {
   return RunOnAgent(
       online, flags,
       {.member = "stopped",
@@ -21,7 +21,7 @@ void RegisterStop(CLI::App& parent, Online& online, ExitCode& exit_code) {
        .description = "Stop attesting an agent. Its state is STOPPED until it "
                       "is reactivated.",
        .examples = {"cupel-tenant stop d432fbb3-d2f1-4a97-9ef7-75bd81c00000"},
-       .run = Run});
+       .run = RunStop});
 }
 
 }  // namespace cupel::tenant

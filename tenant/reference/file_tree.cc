@@ -33,7 +33,7 @@ constexpr size_t kMaxQueued = 64;  // open descriptors that wait
 constexpr size_t kChunkSize = size_t{256} << 10;
 // Folders within folders; each keeps a descriptor open.
 constexpr size_t kMaxDepth = 512;
-constexpr uint64_t kProgressStep = 64;
+constexpr uint64_t kFilesPerProgress = 64;
 
 // Those of linux/magic.h that it does not have.
 constexpr uint64_t kConfigFsMagic = 0x62656570;
@@ -308,7 +308,7 @@ void Walker::VisitFile(const Level& level, std::string path, const char* name) {
     return;
   }
   pool_.Add({fd, std::move(path)});
-  if (++file_count_ % kProgressStep == 0 && options_.progress) {
+  if (++file_count_ % kFilesPerProgress == 0 && options_.progress) {
     options_.progress(file_count_);
   }
 }

@@ -28,7 +28,7 @@ constexpr uint8_t kCpioStart = '0';
 constexpr uint64_t kCpioAlignment = 4;
 constexpr uint32_t kMaxTargetSize = 4096;  // PATH_MAX
 constexpr size_t kPieceSize = size_t{256} << 10;
-constexpr uint64_t kProgressStep = 256;
+constexpr uint64_t kEntriesPerProgress = 256;
 
 absl::Status Junk() {
   return absl::InvalidArgumentError(
@@ -157,7 +157,7 @@ absl::Status Unpacker::ReadEntry(ByteStream& stream) {
     return absl::ResourceExhaustedError(
         absl::StrCat("more than ", options_.max_names, " names"));
   }
-  if (++entry_count_ % kProgressStep == 0 && options_.progress) {
+  if (++entry_count_ % kEntriesPerProgress == 0 && options_.progress) {
     options_.progress(entry_count_);
   }
   return absl::OkStatus();

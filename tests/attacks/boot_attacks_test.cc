@@ -24,7 +24,7 @@ using ::cupel::testing::ListBuilder;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
+using HashAlgorithm::kSha256;
 
 Progress Pass(const ValidEvidence& evidence) {
   const Appraisal appraisal = evidence.Appraise();

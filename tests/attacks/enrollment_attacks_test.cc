@@ -32,8 +32,8 @@ using ::cupel::testing::TestTime;
 using ::cupel::testing::Vendor;
 using ::cupel::testing::VerifierHash;
 
-constexpr absl::StatusCode kDenied = absl::StatusCode::kPermissionDenied;
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kDenied;
+using testing::kInvalid;
 constexpr absl::StatusCode kExists = absl::StatusCode::kAlreadyExists;
 constexpr absl::StatusCode kPrecondition =
     absl::StatusCode::kFailedPrecondition;

@@ -18,8 +18,8 @@ namespace {
 
 using ::cupel::verifier::AgentState;
 
-constexpr absl::StatusCode kDenied = absl::StatusCode::kPermissionDenied;
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kDenied;
+using testing::kInvalid;
 constexpr absl::StatusCode kExists = absl::StatusCode::kAlreadyExists;
 constexpr absl::StatusCode kPrecondition =
     absl::StatusCode::kFailedPrecondition;

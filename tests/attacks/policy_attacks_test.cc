@@ -29,8 +29,8 @@ using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
 constexpr HashAlgorithm kMd5 = HashAlgorithm::kMd5;
-constexpr HashAlgorithm kSha1 = HashAlgorithm::kSha1;
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
+using HashAlgorithm::kSha1;
+using HashAlgorithm::kSha256;
 
 Appraisal Appraise(const FakeMachine& machine) {
   return machine.Attest().Appraise();

@@ -29,8 +29,8 @@ using ::cupel::testing::FindingIds;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha1 = HashAlgorithm::kSha1;
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
+using HashAlgorithm::kSha1;
+using HashAlgorithm::kSha256;
 
 tpm::Attest AttestOf(const ValidEvidence& evidence) {
   auto attest = tpm::ParseAttest(evidence.quote->attest);

@@ -39,7 +39,7 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
+using HashAlgorithm::kSha256;
 constexpr HashAlgorithm kBanks[] = {HashAlgorithm::kSha1, kSha256,
                                     HashAlgorithm::kSha384,
                                     HashAlgorithm::kSha512};

@@ -23,7 +23,7 @@ constexpr auto kTick = std::chrono::milliseconds(5);
 // Of a step that is bound to come; a machine may be very busy.
 constexpr int kMaxTicks = 12'000;
 
-std::string TextOf(const std::string& path) {
+std::string TextOrNothing(const std::string& path) {
   const auto bytes = ReadFile(path, 64 << 20);
   return bytes.ok() ? std::string(AsText(*bytes)) : std::string();
 }
@@ -82,7 +82,7 @@ void VerifierProgram::Launch(const std::vector<std::string>& settings) {
 bool VerifierProgram::AwaitListening() {
   for (int i = 0; i < kMaxTicks; ++i) {
     // Written in one step: what is there is all of it.
-    listening_ = TextOf(folder / "state/listening");
+    listening_ = TextOrNothing(folder / "state/listening");
     if (!listening_.empty()) return true;
     if (server_->Wait(kTick).ok()) return false;
   }
@@ -141,7 +141,7 @@ std::unique_ptr<SqlStore> VerifierProgram::OpenStore() const {
 }
 
 std::string VerifierProgram::Log() const {
-  return TextOf(folder / absl::StrCat("log", launches_));
+  return TextOrNothing(folder / absl::StrCat("log", launches_));
 }
 
 void VerifierProgram::AwaitLog(const std::string& text) const {

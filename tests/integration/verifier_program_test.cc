@@ -38,7 +38,7 @@ using testing::IsOk;
 using testing::StreamAgent;
 
 constexpr char kId[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
-constexpr char kTenant[] = "default";
+constexpr char kDefaultTenant[] = "default";
 constexpr auto kSeconds = std::chrono::seconds(10);
 AgentId Id() { return *AgentId::Parse(kId); }
 
@@ -59,16 +59,17 @@ void Provision(Store& store, const FakeMachine& machine) {
       ToVector(AsBytes(testing::AllowlistOf(machine))), "base", /*signers=*/{});
   REQUIRE_THAT(file.status(), IsOk());
   REQUIRE_THAT(store
-                   .PutPolicy(kTenant, "base", file->file, file->digest_count,
-                              true, "test")
+                   .PutPolicy(kDefaultTenant, "base", file->file,
+                              file->digest_count, true, "test")
                    .status(),
                IsOk());
   REQUIRE_THAT(testing::EnrollMachine(store, Id(), machine, "EK"), IsOk());
   AgentSettings settings;
   settings.boot = "any";
   settings.policies = {"base"};
-  REQUIRE_THAT(store.AddAgent(kTenant, Id(), settings, "", "test").status(),
-               IsOk());
+  REQUIRE_THAT(
+      store.AddAgent(kDefaultTenant, Id(), settings, "", "test").status(),
+      IsOk());
 }
 
 // The agent's state, as an operator is told; a gRPC code's number if it is not.
@@ -242,7 +243,7 @@ TEST_CASE("SIGTERM ends it within seconds, whoever is connected") {
   CHECK(absl::StrContains(agent.refusal(), "shutting down"));
   CHECK_FALSE(events->Read(&event));
   CHECK(events->Finish().error_code() == grpc::StatusCode::UNAVAILABLE);
-  CHECK(program.OpenStore()->GetAgent(kTenant, Id())->state ==
+  CHECK(program.OpenStore()->GetAgent(kDefaultTenant, Id())->state ==
         AgentState::kTrusted);
   // And it starts again where it ended.
   program.Start();
@@ -286,15 +287,15 @@ TEST_CASE("A backup made while verdicts are written is a store at one moment") {
 
     auto opened = SqlStore::Open(copy);
     REQUIRE_THAT(opened.status(), IsOk());
-    const auto record = (*opened)->GetAgent(kTenant, Id());
+    const auto record = (*opened)->GetAgent(kDefaultTenant, Id());
     REQUIRE_THAT(record.status(), IsOk());
     // Record, labels and events are of the same transaction.
-    const auto events = (*opened)->EventsAfter(kTenant, 0, 1'000'000);
+    const auto events = (*opened)->EventsAfter(kDefaultTenant, 0, 1'000'000);
     REQUIRE_THAT(events.status(), IsOk());
     REQUIRE_FALSE(events->empty());
     CHECK(events->back().state == record->state);
     AgentFilter filter;
-    filter.tenant = kTenant;
+    filter.tenant = kDefaultTenant;
     filter.labels = record->settings.labels;
     CHECK((*opened)->ListAgents(filter)->size() == 1);
     CHECK(events->back().sequence >= last);
@@ -376,7 +377,7 @@ TEST_CASE("A disk that is full makes nobody trusted, and is got over") {
   CHECK(told.contains("TRUSTED"));
   CHECK_FALSE(told.contains("FAILED"));
   CHECK(program.Terminate(kSeconds) == 0);
-  CHECK(program.OpenStore()->GetAgent(kTenant, Id())->state ==
+  CHECK(program.OpenStore()->GetAgent(kDefaultTenant, Id())->state ==
         AgentState::kTrusted);
 }
 

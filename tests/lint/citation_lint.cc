@@ -83,9 +83,9 @@ bool HasAnchor(const File& document, const std::string& anchor) {
   });
 }
 
-class Checker {
+class CitationChecker {
  public:
-  explicit Checker(const Tree& tree) : tree_(tree) {}
+  explicit CitationChecker(const Tree& tree) : tree_(tree) {}
 
   std::vector<Violation> Run() {
     for (const File& file : tree_) {
@@ -178,7 +178,7 @@ class Checker {
 }  // namespace
 
 std::vector<Violation> CheckCitations(const Tree& tree) {
-  return Checker(tree).Run();
+  return CitationChecker(tree).Run();
 }
 
 }  // namespace cupel::lint

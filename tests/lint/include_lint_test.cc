@@ -32,8 +32,8 @@ Tree TreeWith(const std::string& path, const std::string& source) {
 }
 
 // The rules that `source` in `path` breaks.
-std::vector<std::string> Broken(const std::string& path,
-                                const std::string& source) {
+std::vector<std::string> RulesBroken(const std::string& path,
+                                     const std::string& source) {
   std::vector<std::string> rules;
   for (const Violation& violation : CheckIncludes(TreeWith(path, source))) {
     CHECK(violation.path == path);
@@ -44,7 +44,7 @@ std::vector<std::string> Broken(const std::string& path,
 
 std::vector<std::string> BrokenByIncluding(const std::string& path,
                                            const std::string& header) {
-  return Broken(path, absl::StrCat("#include \"", header, "\"\n"));
+  return RulesBroken(path, absl::StrCat("#include \"", header, "\"\n"));
 }
 
 using Rules = std::vector<std::string>;
@@ -153,7 +153,7 @@ TEST_CASE("A library is used only where it belongs") {
     CAPTURE(c.include, c.right, c.wrong);
     const auto external = [&](const char* path) {
       const Rules rules =
-          Broken(path, absl::StrCat("#include ", c.include, "\n"));
+          RulesBroken(path, absl::StrCat("#include ", c.include, "\n"));
       return std::ranges::count(rules, "external");
     };
     CHECK(external(c.right) == 0);
@@ -167,13 +167,13 @@ TEST_CASE("A project header is included by its full path, in quotes") {
         Rules{"path"});
   CHECK(BrokenByIncluding("common/util/a.cc", "common/util/gone.h") ==
         Rules{"path"});
-  CHECK(Broken("common/util/a.cc", "#include <common/util/x.h>\n") ==
+  CHECK(RulesBroken("common/util/a.cc", "#include <common/util/x.h>\n") ==
         Rules{"path"});
   CHECK(BrokenByIncluding("common/util/a.cc", "unheard_of/x.h") ==
         Rules{"path"});
   CHECK(BrokenByIncluding("common/util/a.cc", "absl/strings/str_cat.h") ==
         Rules{});
-  CHECK(Broken("common/util/a.cc", "#include <vector>\n") == Rules{});
+  CHECK(RulesBroken("common/util/a.cc", "#include <vector>\n") == Rules{});
 }
 
 TEST_CASE("Nobody includes a source file") {

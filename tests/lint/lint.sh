@@ -46,13 +46,14 @@ check_tidy() {
   newest=$(find .clang-tidy tests/lint/lint.sh "${folders[@]}" -type f \
     \( -name '*.h' -o -name .clang-tidy -o -name lint.sh \) -printf '%T@ %p\n' |
     sort -n | tail -n 1 | cut -d' ' -f2-)
+  compile_commands_of_each_file || return 1
   local file stamp todo=() total=0
   while IFS= read -r file; do
     total=$((total + 1))
     stamp=$work/${file//\//__}
     [[ $stamp -nt $file && $stamp -nt $newest ]] || todo+=("$file")
   done < <(sed -n "s|^ *\"file\": \"$source/\(.*\)\".*|\1|p" \
-    "$build/compile_commands.json" | grep -v "^${build#"$source"/}/" | sort -u)
+    "$work/compile_commands.json" | grep -v "^${build#"$source"/}/" | sort -u)
   echo "$total files, ${#todo[@]} of them new or changed"
   [[ $total -gt 0 ]] || return 1
   [[ ${#todo[@]} -gt 0 ]] || return 0
@@ -70,6 +71,35 @@ check_tidy() {
   fi
   find "$work" -name 'batch_*.cc' -print0 | sort -zV |
     xargs -0 -P "$(nproc)" -I{} bash -c 'tidy_batch {}'
+}
+
+# Writes the compile commands anew, as if each file were compiled by itself: a
+# build that joins several sources to one names only that one.
+compile_commands_of_each_file() {
+  awk -v build="$build" '
+    /"directory":/ { directory = $0; next }
+    /"command":/ { command = $0; next }
+    /"file":/ {
+      split($0, part, "\"")
+      if (part[4] !~ /\/Unity\/unity_[0-9]+_cxx\.cxx$/) {
+        print_entry(part[4])
+        next
+      }
+      while ((getline line < part[4]) > 0) {
+        if (split(line, include, "\"") == 3 && line ~ /^#include /) {
+          print_entry(include[2])
+        }
+      }
+      close(part[4])
+    }
+    function print_entry(file,    own) {
+      own = command
+      sub(/ -c [^ ]*",$/, " -c " file "\",", own)
+      printf "%s\n{\n%s\n%s\n  \"file\": \"%s\"\n}", entries++ ? "," : "[",
+        directory, own, file
+    }
+    END { print entries ? "\n]" : "[]" }
+  ' "$build/compile_commands.json" >"$work/compile_commands.json"
 }
 
 # Most of the time goes into headers, so files that are compiled with the same
@@ -115,7 +145,7 @@ plan_batches() {
       for (name in names) taken[batch, name] = 1
       print "#include \"" source "/" file "\"" > (work "/batch_" batch ".cc")
     }
-  ' - "$build/compile_commands.json"
+  ' - "$work/compile_commands.json"
 }
 
 # g++'s options stand in the compile commands; clang need not know them all.
@@ -130,7 +160,7 @@ tidy() {
 tidy_one() {
   local started=$work/${1//\//__}.started
   : >"$started"
-  tidy -p "$build" "$1" && mv "$started" "$work/${1//\//__}"
+  tidy -p "$work" "$1" && mv "$started" "$work/${1//\//__}"
 }
 
 # What a batch says counts only where it is content; else each file is asked. A

@@ -16,7 +16,7 @@
 namespace cupel::verifier {
 namespace {
 
-constexpr size_t kMaxFileSize = size_t{16} << 20;
+constexpr size_t kMaxDenyListSize = size_t{16} << 20;
 constexpr size_t kDigestSize = 32;
 
 absl::Status Unusable(const std::string& path, absl::string_view why) {
@@ -53,7 +53,7 @@ absl::Status DenyList::Refresh() {
   }
   if (version_ == version) return absl::OkStatus();
   version_.reset();
-  const auto bytes = ReadFile(path_, kMaxFileSize);
+  const auto bytes = ReadFile(path_, kMaxDenyListSize);
   if (!bytes.ok()) return Unusable(path_, bytes.status().message());
   auto denied = ParseDenyList(AsText(*bytes));
   if (!denied.ok()) return Unusable(path_, denied.status().message());

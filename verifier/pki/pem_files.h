@@ -2,6 +2,7 @@
 #ifndef CUPEL_VERIFIER_PKI_PEM_FILES_H_
 #define CUPEL_VERIFIER_PKI_PEM_FILES_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,9 @@
 #include "common/crypto/public_key.h"
 
 namespace cupel::verifier {
+
+// No certificate, chain or key is as large, in bytes.
+inline constexpr size_t kMaxPemFileSize = size_t{1} << 20;
 
 // `path` itself, or, where it is a folder, the files in it that end in .pem or
 // .crt, in the order of their names. kUnavailable where it can't be read.

@@ -23,6 +23,7 @@
 #include "common/util/status_macros.h"
 #include "common/util/user.h"
 #include "verifier/pki/certificate.h"
+#include "verifier/pki/pem_files.h"
 
 namespace cupel::verifier {
 namespace {
@@ -40,7 +41,6 @@ constexpr mode_t kFolderMode = 0700;
 constexpr mode_t kPassableMode = 0711;
 constexpr mode_t kKeyMode = 0600;
 constexpr mode_t kCertificateMode = 0644;
-constexpr size_t kMaxFileSize = size_t{1} << 20;
 // For clocks that are behind this one.
 constexpr absl::Duration kClockSkew = absl::Minutes(5);
 
@@ -144,7 +144,7 @@ absl::Status MakePassable(const std::string& path) {
 
 absl::StatusOr<crypto::Owned<X509>> ReadCertificate(const std::string& path) {
   CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> pem,
-                         ReadFile(path, kMaxFileSize));
+                         ReadFile(path, kMaxPemFileSize));
   auto certificate = CertificateFromPem(AsText(pem));
   if (!certificate.ok()) {
     return WithContext(certificate.status(), EscapeForDisplay(path));
@@ -164,7 +164,7 @@ absl::StatusOr<KeyPair> ReadCa(const std::string& dir, const char* folder) {
   ca.certificate = *std::move(certificate);
   const std::string key_path = absl::StrCat(path, "/", kKeyFile);
   CUPEL_ASSIGN_OR_RETURN(std::vector<uint8_t> pem,
-                         ReadFile(key_path, kMaxFileSize));
+                         ReadFile(key_path, kMaxPemFileSize));
   const Secret secret(pem);
   std::ranges::fill(pem, uint8_t{0});
   auto key = KeyFromPem(AsText(secret.Reveal()));

@@ -15,11 +15,10 @@
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 #include "verifier/pki/certificate.h"
+#include "verifier/pki/pem_files.h"
 
 namespace cupel::verifier {
 namespace {
-
-constexpr size_t kMaxFileSize = size_t{1} << 20;
 
 absl::Status CheckMode(const std::string& key_path) {
   struct stat info = {};
@@ -51,9 +50,9 @@ bool IsTakenByTls(X509* certificate, EVP_PKEY* key) {
 absl::StatusOr<TlsCredentials> LoadOnce(const std::string& certificate_path,
                                         const std::string& key_path) {
   CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> certificate_pem,
-                         ReadFile(certificate_path, kMaxFileSize));
+                         ReadFile(certificate_path, kMaxPemFileSize));
   CUPEL_ASSIGN_OR_RETURN(const std::vector<uint8_t> key_pem,
-                         ReadFile(key_path, kMaxFileSize));
+                         ReadFile(key_path, kMaxPemFileSize));
   const auto certificate = CertificateFromPem(AsText(certificate_pem));
   if (!certificate.ok()) {
     return WithContext(certificate.status(),

@@ -22,10 +22,6 @@ std::vector<uint8_t> Bytes(const std::string& text) {
   return {text.begin(), text.end()};
 }
 
-std::string Text(std::span<const uint8_t> bytes) {
-  return {bytes.begin(), bytes.end()};
-}
-
 absl::Status CheckSize(size_t size, size_t limit, absl::string_view what) {
   if (size <= limit) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
@@ -88,8 +84,8 @@ absl::StatusOr<ChunkMessage> FromProto(const v1::ListChunk& message) {
 v1::VerifierMessage ToProto(const ChallengeMessage& message) {
   v1::VerifierMessage result;
   v1::Challenge& challenge = *result.mutable_challenge();
-  challenge.set_nonce(Text(message.nonce));
-  challenge.set_certificate_sha256(Text(message.certificate_sha256));
+  challenge.set_nonce(ToText(message.nonce));
+  challenge.set_certificate_sha256(ToText(message.certificate_sha256));
   for (const tpm::BankSelection& bank : message.selection.banks()) {
     v1::BankSelection& selection = *challenge.add_selection();
     selection.set_bank(std::string(crypto::HashAlgorithmName(bank.bank)));

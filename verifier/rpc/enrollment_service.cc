@@ -20,10 +20,6 @@ namespace {
 
 constexpr char kPoolKey[] = "enrolment";
 
-std::string Text(std::span<const uint8_t> bytes) {
-  return std::string(AsText(bytes));
-}
-
 absl::StatusOr<v1::BeginEnrollmentReply> DoBegin(
     const Enroller& enroller, const crypto::Digest& certificate,
     const v1::BeginEnrollmentRequest& request) {
@@ -39,9 +35,9 @@ absl::StatusOr<v1::BeginEnrollmentReply> DoBegin(
   CUPEL_ASSIGN_OR_RETURN(const tpm::EnrollmentChallenge challenge,
                          enroller.Begin(begin, certificate));
   v1::BeginEnrollmentReply reply;
-  reply.set_credential_blob(Text(challenge.credential_blob));
-  reply.set_encrypted_secret(Text(challenge.encrypted_secret));
-  reply.set_cookie(Text(challenge.cookie));
+  reply.set_credential_blob(ToText(challenge.credential_blob));
+  reply.set_encrypted_secret(ToText(challenge.encrypted_secret));
+  reply.set_cookie(ToText(challenge.cookie));
   return reply;
 }
 

@@ -29,8 +29,6 @@ using ::cupel::testing::ListBuilder;
 using ::cupel::testing::MakeCertificate;
 using ::cupel::testing::TestTime;
 
-constexpr char kList[] = "/sys/kernel/security/ima/binary_runtime_measurements";
-constexpr char kCount[] = "/sys/kernel/security/ima/runtime_measurements_count";
 constexpr char kRelease[] = "6.1.0-18-amd64";
 constexpr int kEkIndex = 71;
 
@@ -187,8 +185,8 @@ void DoctorRig::Remove(const std::string& path) const {
 }
 
 void DoctorRig::SetList(const ListBuilder& new_list) {
-  Write(kList, AsText(new_list.bytes()));
-  Write(kCount, absl::StrCat(new_list.size(), "\n"));
+  Write(kImaList, AsText(new_list.bytes()));
+  Write(kImaCount, absl::StrCat(new_list.size(), "\n"));
   tpm_->values = ValuesOf(new_list, tpm_->banks);
 }
 

@@ -21,6 +21,11 @@
 
 namespace cupel::agent {
 
+inline constexpr char kImaList[] =
+    "/sys/kernel/security/ima/binary_runtime_measurements";
+inline constexpr char kImaCount[] =
+    "/sys/kernel/security/ima/runtime_measurements_count";
+
 // A TPM that answers what it was told to. It quotes nothing.
 class ScriptedTpm : public Tpm {
  public:

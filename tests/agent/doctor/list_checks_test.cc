@@ -9,22 +9,19 @@ namespace {
 using ::cupel::testing::FileDigestOf;
 using ::cupel::testing::ListBuilder;
 
-constexpr char kList[] = "/sys/kernel/security/ima/binary_runtime_measurements";
-constexpr char kCount[] = "/sys/kernel/security/ima/runtime_measurements_count";
-
 TEST_CASE("list and count have to be readable, and more than the boot") {
   DoctorRig rig;
   CHECK(Says(rig.Check("ima.list"), Outcome::kOk, "5 entries"));
   SECTION("no list") {
-    rig.Remove(kList);
+    rig.Remove(kImaList);
     CHECK(Says(rig.Check("ima.list"), Outcome::kFailure, "securityfs"));
   }
   SECTION("no count") {
-    rig.Remove(kCount);
+    rig.Remove(kImaCount);
     CHECK(Says(rig.Check("ima.list"), Outcome::kFailure, "count"));
   }
   SECTION("no number") {
-    rig.Write(kCount, "many\n");
+    rig.Write(kImaCount, "many\n");
     CHECK(Says(rig.Check("ima.list"), Outcome::kFailure, "no number"));
   }
   SECTION("empty") {
@@ -74,7 +71,7 @@ TEST_CASE("entries that Cupel can't or should not judge are named") {
   SECTION("no list at all") {
     std::vector<uint8_t> bytes = list.bytes();
     bytes.pop_back();
-    rig.Write(kList, AsText(bytes));
+    rig.Write(kImaList, AsText(bytes));
     CHECK(rig.Check("ima.entries").front().outcome == Outcome::kUndecided);
     CHECK(rig.Check("tpm.replay").front().outcome == Outcome::kUndecided);
   }

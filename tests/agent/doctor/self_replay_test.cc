@@ -17,8 +17,6 @@ using ::cupel::testing::ListBuilder;
 using ::cupel::testing::StatusIs;
 using ::cupel::testing::StatusOf;
 
-constexpr char kList[] = "/sys/kernel/security/ima/binary_runtime_measurements";
-
 SelfTestReport Compare(DoctorRig& rig) {
   const auto source =
       ImaListSource::Open(rig.machine.Path(rig.machine.config.ima_list),
@@ -52,7 +50,7 @@ TEST_CASE("entries that came after the PCRs were read change nothing") {
   DoctorRig rig;
   ListBuilder longer = rig.list;
   longer.AddFile("/late", FileDigestOf("late"));
-  rig.Write(kList, AsText(longer.bytes()));
+  rig.Write(kImaList, AsText(longer.bytes()));
   CHECK(Compare(rig).ExitCode() == 0);
 }
 
@@ -187,7 +185,7 @@ TEST_CASE("where there is nothing to compare there is no verdict") {
     refused(absl::StatusCode::kFailedPrecondition, "empty");
   }
   SECTION("half an entry") {
-    rig.Write(kList, AsText(rig.list.bytes()).substr(0, 100));
+    rig.Write(kImaList, AsText(rig.list.bytes()).substr(0, 100));
     refused(absl::StatusCode::kInvalidArgument, "");
   }
   SECTION("no TPM") {

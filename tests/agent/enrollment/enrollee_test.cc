@@ -26,7 +26,7 @@ using ::cupel::testing::MakeCertificate;
 using ::cupel::testing::StatusIs;
 using ::cupel::testing::StatusOf;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 constexpr absl::StatusCode kPrecondition =
     absl::StatusCode::kFailedPrecondition;
 

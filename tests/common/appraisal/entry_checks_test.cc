@@ -23,9 +23,9 @@ using ::cupel::testing::NameNg;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha1 = HashAlgorithm::kSha1;
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
-constexpr HashAlgorithm kSha512 = HashAlgorithm::kSha512;
+using HashAlgorithm::kSha1;
+using HashAlgorithm::kSha256;
+using HashAlgorithm::kSha512;
 
 // Template data of these fields.
 std::vector<uint8_t> Fields(std::vector<std::vector<uint8_t>> contents) {

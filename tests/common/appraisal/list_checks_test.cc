@@ -26,8 +26,8 @@ using ::cupel::testing::ListBuilder;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha1 = HashAlgorithm::kSha1;
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
+using HashAlgorithm::kSha1;
+using HashAlgorithm::kSha256;
 
 TEST_CASE(
     "A list that the PCR does not explain is lost history, and every "

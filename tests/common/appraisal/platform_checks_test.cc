@@ -18,9 +18,9 @@ using ::cupel::testing::FindingIds;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha1 = HashAlgorithm::kSha1;
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
-constexpr HashAlgorithm kSha512 = HashAlgorithm::kSha512;
+using HashAlgorithm::kSha1;
+using HashAlgorithm::kSha256;
+using HashAlgorithm::kSha512;
 
 TEST_CASE("SHA-1 alone vouches for nothing unless that is allowed") {
   ValidEvidence evidence = FakeMachine({kSha1}).Attest();

@@ -23,8 +23,8 @@ using ::cupel::testing::ListBuilder;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
-constexpr HashAlgorithm kSha1 = HashAlgorithm::kSha1;
+using HashAlgorithm::kSha1;
+using HashAlgorithm::kSha256;
 
 Progress ProgressOf(const FakeMachine& machine) {
   const Appraisal appraisal = machine.Attest().Appraise();

@@ -24,7 +24,7 @@ using ::cupel::testing::FindingIds;
 using ::cupel::testing::ValidEvidence;
 using Ids = std::vector<std::string>;
 
-constexpr HashAlgorithm kSha256 = HashAlgorithm::kSha256;
+using HashAlgorithm::kSha256;
 
 // What the machine would quote, to be changed and signed again.
 tpm::Attest AttestOf(const ValidEvidence& evidence) {

@@ -22,7 +22,7 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::TestCertificate;
 using ::cupel::testing::TestTime;
 
-constexpr absl::StatusCode kDenied = absl::StatusCode::kPermissionDenied;
+using testing::kDenied;
 constexpr char kEku[] = "2.23.133.8.1";
 
 // A valid path of three, until a test changes its specification.

@@ -23,7 +23,7 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::TestTime;
 using ::cupel::testing::ToPem;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
 TEST_CASE("A certificate says what stands in it") {
   CertificateSpec spec;

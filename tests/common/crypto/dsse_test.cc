@@ -21,8 +21,8 @@ using testing::kPolicyType;
 using testing::Signer;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr absl::StatusCode kDenied = absl::StatusCode::kPermissionDenied;
+using testing::kDenied;
+using testing::kInvalid;
 
 absl::Status ParseStatus(absl::string_view json) {
   return ParseDsseEnvelope(AsBytes(json)).status();

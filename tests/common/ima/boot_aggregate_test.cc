@@ -118,7 +118,7 @@ TEST_CASE("the names of boot_aggregate", "[ima]") {
 }
 
 constexpr char kZeros[] = "0000000000000000000000000000000000000000";
-constexpr char kSha256[] =
+constexpr char kSha256Text[] =
     "4242424242424242424242424242424242424242424242424242424242424242";
 
 TEST_CASE("a line about boot_aggregate gives its digest", "[ima]") {
@@ -127,34 +127,36 @@ TEST_CASE("a line about boot_aggregate gives its digest", "[ima]") {
   REQUIRE_THAT(StatusOf(legacy), IsOk());
   CHECK(*legacy == Digest(HashAlgorithm::kSha1));
   const auto ng = ParseBootAggregateLine(absl::StrCat(
-      "10 ", kZeros, " ima-ng sha256:", kSha256, " boot_aggregate\n"));
+      "10 ", kZeros, " ima-ng sha256:", kSha256Text, " boot_aggregate\n"));
   REQUIRE_THAT(StatusOf(ng), IsOk());
   CHECK(*ng == Digest::Filled(HashAlgorithm::kSha256, 0x42));
   // A list of a SHA-256 bank has a wider column.
-  const auto wide = ParseBootAggregateLine(absl::StrCat(
-      "10 ", kSha256, " ima-sig sha256:", kSha256, " boot_aggregate_late "));
+  const auto wide = ParseBootAggregateLine(
+      absl::StrCat("10 ", kSha256Text, " ima-sig sha256:", kSha256Text,
+                   " boot_aggregate_late "));
   REQUIRE_THAT(StatusOf(wide), IsOk());
   CHECK(*wide == *ng);
 }
 
 TEST_CASE("any other line is refused", "[ima]") {
   const std::string good = absl::StrCat(
-      "10 ", kZeros, " ima-ng sha256:", kSha256, " boot_aggregate");
+      "10 ", kZeros, " ima-ng sha256:", kSha256Text, " boot_aggregate");
   REQUIRE_THAT(StatusOf(ParseBootAggregateLine(good)), IsOk());
   for (const std::string& line : {
            std::string(),
            std::string("\n"),
            std::string("boot_aggregate"),
            absl::StrCat("10 ", kZeros, " ima 0", kZeros, " boot_aggregate"),
-           absl::StrCat("10 ", kZeros, " ima-ng unknown:", kSha256,
+           absl::StrCat("10 ", kZeros, " ima-ng unknown:", kSha256Text,
                         " boot_aggregate"),
            absl::StrCat("10 ", kZeros, " ima-ng sha256:fff boot_aggregate"),
            absl::StrCat("10 ", kZeros, " ima-ng sha256:", kZeros,
                         " boot_aggregate"),
-           absl::StrCat("10 ", kZeros, " ima-ng sha256:", kSha256,
+           absl::StrCat("10 ", kZeros, " ima-ng sha256:", kSha256Text,
                         " /boot_aggregate"),
-           absl::StrCat("10 abc ima-ng sha256:", kSha256, " boot_aggregate"),
-           absl::StrCat("x ", kZeros, " ima-ng sha256:", kSha256,
+           absl::StrCat("10 abc ima-ng sha256:", kSha256Text,
+                        " boot_aggregate"),
+           absl::StrCat("x ", kZeros, " ima-ng sha256:", kSha256Text,
                         " boot_aggregate"),
            absl::StrCat(good, "\n", good),
        }) {

@@ -16,7 +16,7 @@ using crypto::HashAlgorithm;
 using testing::IsOk;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
 std::string Hex(char digit, size_t size = 64) {
   return std::string(size, digit);

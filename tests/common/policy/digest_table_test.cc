@@ -18,7 +18,7 @@ using crypto::HashAlgorithm;
 using testing::IsOk;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
 // A digest that differs for each number.
 Digest Numbered(uint64_t number,

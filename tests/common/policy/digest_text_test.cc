@@ -11,7 +11,7 @@ using crypto::HashAlgorithm;
 using testing::IsOk;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
 TEST_CASE("A digest's algorithm follows from its length") {
   const std::pair<size_t, HashAlgorithm> sizes[] = {

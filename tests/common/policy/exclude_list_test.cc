@@ -16,7 +16,7 @@ namespace {
 using testing::IsOk;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 constexpr absl::StatusCode kExhausted = absl::StatusCode::kResourceExhausted;
 
 ExcludeSet SetOf(const std::vector<std::string>& texts) {

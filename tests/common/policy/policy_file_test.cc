@@ -21,9 +21,9 @@ using testing::IsOk;
 using testing::StatusIs;
 using testing::ValidateSchema;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
-std::string Hex(char digit, size_t size = 64) {
+std::string HexDigits(char digit, size_t size = 64) {
   return std::string(size, digit);
 }
 
@@ -56,10 +56,10 @@ const std::string& Whole() {
   "verification-keys": ""
 }
 )",
-      {{"A256", Hex('a')},
-       {"B256", Hex('b')},
-       {"C256", Hex('c')},
-       {"D256", Hex('d')}});
+      {{"A256", HexDigits('a')},
+       {"B256", HexDigits('b')},
+       {"C256", HexDigits('c')},
+       {"D256", HexDigits('d')}});
   return json;
 }
 
@@ -88,7 +88,7 @@ TEST_CASE("Every member of a runtime policy is read") {
   REQUIRE(policy->excludes.size() == 1);
   CHECK(policy->excludes[0].text == "/tmp/.*");
   CHECK(policy->excludes[0].origin == "p.json: excludes[0]");
-  CHECK(policy->keyrings.at(".ima") == std::vector{Hex('c')});
+  CHECK(policy->keyrings.at(".ima") == std::vector{HexDigits('c')});
   CHECK(policy->ignored_keyrings == std::vector<std::string>{"*"});
   CHECK(policy->log_hash_alg == "sha256");
   CHECK(policy->dm_policy_json.empty());
@@ -101,7 +101,8 @@ TEST_CASE("Every member of a runtime policy is read") {
 
 TEST_CASE("The older JSON allowlist is read, with a warning") {
   const auto policy = Load(absl::StrCat(
-      R"({"meta": {"version": 5}, "release": 0, "hashes": {"/a": [")", Hex('a'),
+      R"({"meta": {"version": 5}, "release": 0, "hashes": {"/a": [")",
+      HexDigits('a'),
       R"("]}, "keyrings": {}, "ima": {"ignored_keyrings": []}, "ima-buf": {}})"));
   REQUIRE_THAT(policy.status(), IsOk());
   CHECK(policy->digests.Contains("/a"));
@@ -179,20 +180,20 @@ TEST_CASE("A member of the wrong type is an error that names it") {
 }
 
 TEST_CASE("A digest that could never match is an error that says what to do") {
-  CHECK_THAT(ChangedStatus(Hex('b'), Hex('b', 38)),
+  CHECK_THAT(ChangedStatus(HexDigits('b'), HexDigits('b', 38)),
              StatusIs(kInvalid, "p.json:5: digests[\"/bin/sh\"][1]: \"bbb"));
-  CHECK_THAT(ChangedStatus(Hex('b'), Hex('B')),
-             StatusIs(kInvalid, "upper-case hex; write \"" + Hex('b')));
-  CHECK_THAT(ChangedStatus(Hex('b'), Hex('g')),
+  CHECK_THAT(ChangedStatus(HexDigits('b'), HexDigits('B')),
+             StatusIs(kInvalid, "upper-case hex; write \"" + HexDigits('b')));
+  CHECK_THAT(ChangedStatus(HexDigits('b'), HexDigits('g')),
              StatusIs(kInvalid, "digests[\"/bin/sh\"][1]"));
-  CHECK_THAT(ChangedStatus(Hex('c'), Hex('c', 10)),
+  CHECK_THAT(ChangedStatus(HexDigits('c'), HexDigits('c', 10)),
              StatusIs(kInvalid, "keyrings[\".ima\"][0]"));
-  CHECK_THAT(ChangedStatus(Hex('d'), Hex('d', 10)),
+  CHECK_THAT(ChangedStatus(HexDigits('d'), HexDigits('d', 10)),
              StatusIs(kInvalid, "ima-buf[\"kexec-cmdline\"][0]"));
 }
 
 TEST_CASE("A digest may name its algorithm, which the schema does not know") {
-  const auto policy = Load(Changed(Hex('b'), "sha256:" + Hex('b')));
+  const auto policy = Load(Changed(HexDigits('b'), "sha256:" + HexDigits('b')));
   REQUIRE_THAT(policy.status(), IsOk());
   CHECK(policy->digests.Find("/bin/sh")[1] ==
         Digest::Filled(HashAlgorithm::kSha256, 0xbb));
@@ -281,7 +282,7 @@ TEST_CASE("Odd values that run are warnings of the schema") {
 }
 
 TEST_CASE("SHA-1 digests are counted in a warning") {
-  const auto policy = Load(Changed(Hex('b'), Hex('b', 40)));
+  const auto policy = Load(Changed(HexDigits('b'), HexDigits('b', 40)));
   REQUIRE_THAT(policy.status(), IsOk());
   REQUIRE(policy->warnings.size() == 1);
   CHECK(policy->warnings[0].code == "digest.sha1");
@@ -326,9 +327,9 @@ TEST_CASE("verification-keys must be the text of a JSON object with keys") {
 }
 
 TEST_CASE("A deny list has digests, with or without path and reason") {
-  const auto policy = Load(
-      absl::StrCat(R"({"deny": {"digests": [")", Hex('a'), R"(", {"digest": ")",
-                   Hex('b'), R"(", "path": "/a", "reason": "CVE-2024-1"}]}})"));
+  const auto policy = Load(absl::StrCat(
+      R"({"deny": {"digests": [")", HexDigits('a'), R"(", {"digest": ")",
+      HexDigits('b'), R"(", "path": "/a", "reason": "CVE-2024-1"}]}})"));
   REQUIRE_THAT(policy.status(), IsOk());
   REQUIRE(policy->deny.size() == 2);
   CHECK(policy->deny[0].digest == Digest::Filled(HashAlgorithm::kSha256, 0xaa));
@@ -340,7 +341,7 @@ TEST_CASE("A deny list has digests, with or without path and reason") {
 }
 
 TEST_CASE("A deny list that might not deny is an error") {
-  const std::string hex = absl::StrCat("\"", Hex('a'), "\"");
+  const std::string hex = absl::StrCat("\"", HexDigits('a'), "\"");
   const std::pair<std::string, std::string> cases[] = {
       {R"({"digest": []})", "deny.digest: is unknown"},
       {R"([])", "deny: must be an object"},

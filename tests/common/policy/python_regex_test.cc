@@ -15,7 +15,7 @@ namespace {
 using testing::IsOk;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
 bool Matches(absl::string_view pattern, absl::string_view path) {
   const auto regex = TranslatePythonRegex(pattern);

@@ -19,8 +19,8 @@ using testing::IsOk;
 using testing::Signer;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr absl::StatusCode kDenied = absl::StatusCode::kPermissionDenied;
+using testing::kDenied;
+using testing::kInvalid;
 
 // A signed policy that `openssl dgst` made.
 struct SignedPolicy {

@@ -14,9 +14,9 @@ using crypto::HashAlgorithm;
 using testing::IsOk;
 using testing::StatusIs;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
-std::string Hex(char digit, size_t size = 64) {
+std::string HexOf(char digit, size_t size = 64) {
   return std::string(size, digit);
 }
 
@@ -26,8 +26,8 @@ std::string Json(absl::string_view pcr, absl::string_view value) {
 
 TEST_CASE("Values may be one string or a list, of several banks") {
   const auto policy = ParseTpmPolicy(
-      absl::StrCat("{\"22\": [\"", Hex('1'), "\", \"", Hex('2', 40),
-                   "\"], \"15\": \"", Hex('A', 96), "\"}"),
+      absl::StrCat("{\"22\": [\"", HexOf('1'), "\", \"", HexOf('2', 40),
+                   "\"], \"15\": \"", HexOf('A', 96), "\"}"),
       "t");
   REQUIRE_THAT(policy.status(), IsOk());
   const auto& values = policy->pcrs.values;
@@ -44,7 +44,7 @@ TEST_CASE("Values may be one string or a list, of several banks") {
 
 TEST_CASE("A mask adds PCRs without values") {
   const auto policy = ParseTpmPolicy(
-      absl::StrCat("{\"mask\": \"0x408400\", \"15\": \"", Hex('a'), "\"}"),
+      absl::StrCat("{\"mask\": \"0x408400\", \"15\": \"", HexOf('a'), "\"}"),
       "t");
   REQUIRE_THAT(policy.status(), IsOk());
   CHECK(policy->pcrs.mask == 0x408400);
@@ -57,7 +57,7 @@ TEST_CASE("A mask adds PCRs without values") {
 
 TEST_CASE("A mask that leaves out a PCR with values is refused") {
   CHECK_THAT(ParseTpmPolicy(absl::StrCat("{\"mask\": \"0x400\", \"15\": \"",
-                                         Hex('a'), "\"}"),
+                                         HexOf('a'), "\"}"),
                             "t")
                  .status(),
              StatusIs(kInvalid,
@@ -80,7 +80,7 @@ TEST_CASE("Masks are hex of at most 24 bits") {
 }
 
 TEST_CASE("Keys are PCR numbers as one writes them") {
-  const std::string value = absl::StrCat("\"", Hex('a'), "\"");
+  const std::string value = absl::StrCat("\"", HexOf('a'), "\"");
   for (const char* key :
        {"24", "-1", "01", "+1", " 1", "1 ", "", "pcr", "4294967296", "0x1"}) {
     INFO(key);
@@ -103,26 +103,27 @@ TEST_CASE("Values must fit a bank") {
   CHECK_THAT(status("{}"), StatusIs(kInvalid, "\"7\": must be an array"));
   CHECK_THAT(status("[[]]"), StatusIs(kInvalid, "\"7\"[0]: must be a string"));
   CHECK_THAT(
-      status(absl::StrCat("[\"", Hex('a'), "\", \"", Hex('a', 62), "\"]")),
+      status(absl::StrCat("[\"", HexOf('a'), "\", \"", HexOf('a', 62), "\"]")),
       StatusIs(kInvalid, "\"7\"[1]: "));
-  CHECK_THAT(status(absl::StrCat("\"", Hex('a', 56), "\"")),
+  CHECK_THAT(status(absl::StrCat("\"", HexOf('a', 56), "\"")),
              StatusIs(kInvalid, "no PCR bank has sha224 values"));
-  CHECK_THAT(status(absl::StrCat("\"", Hex('x'), "\"")),
+  CHECK_THAT(status(absl::StrCat("\"", HexOf('x'), "\"")),
              StatusIs(kInvalid, "not hex digits"));
 }
 
 TEST_CASE("A PCR twice is refused") {
-  CHECK_THAT(ParseTpmPolicy(absl::StrCat("{\"7\": \"", Hex('a'),
-                                         "\",\n\"7\": \"", Hex('b'), "\"}"),
+  CHECK_THAT(ParseTpmPolicy(absl::StrCat("{\"7\": \"", HexOf('a'),
+                                         "\",\n\"7\": \"", HexOf('b'), "\"}"),
                             "t")
                  .status(),
              StatusIs(kInvalid, "t:2: \"7\": stands there twice"));
 }
 
 TEST_CASE("Resettable PCRs and a policy that asks for nothing are warned of") {
-  const auto resettable = ParseTpmPolicy(
-      absl::StrCat("{\"16\": \"", Hex('a'), "\", \"23\": \"", Hex('a'), "\"}"),
-      "t");
+  const auto resettable =
+      ParseTpmPolicy(absl::StrCat("{\"16\": \"", HexOf('a'), "\", \"23\": \"",
+                                  HexOf('a'), "\"}"),
+                     "t");
   REQUIRE_THAT(resettable.status(), IsOk());
   CHECK(resettable->warnings.size() == 2);
   CHECK(resettable->warnings[0].code == "tpm_policy.resettable");
@@ -134,7 +135,7 @@ TEST_CASE("Resettable PCRs and a policy that asks for nothing are warned of") {
 
 TEST_CASE(
     "Every prefix of a tpm_policy is refused, and so is what follows it") {
-  const std::string json = absl::StrCat("{\"7\": [\"", Hex('a'), "\"]}");
+  const std::string json = absl::StrCat("{\"7\": [\"", HexOf('a'), "\"]}");
   REQUIRE_THAT(ParseTpmPolicy(json, "t").status(), IsOk());
   for (size_t size = 0; size < json.size(); ++size) {
     INFO(size);

@@ -12,7 +12,7 @@ using testing::IsOk;
 using testing::StatusIs;
 
 constexpr char kText[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kInvalid;
 
 TEST_CASE("An agent id has one canonical form") {
   const auto upper = AgentId::Parse("D432FBB3-D2F1-4A97-9EF7-75BD81C00000");

@@ -25,7 +25,7 @@ using testing::StatusIs;
 using testing::StatusOf;
 using Files = std::map<std::string, std::string>;
 
-std::string Sha256(absl::string_view content) {
+std::string Sha256Of(absl::string_view content) {
   return crypto::Hash(HashAlgorithm::kSha256, AsBytes(content)).Hex();
 }
 
@@ -59,8 +59,8 @@ CpioBuilder Main() {
 }
 const Files& MainFiles() {
   static const auto& files =
-      *new Files{{"/init", Sha256("#!/bin/sh\n")},
-                 {"/usr/bin/busybox", Sha256(std::string(100'000, 'b'))}};
+      *new Files{{"/init", Sha256Of("#!/bin/sh\n")},
+                 {"/usr/bin/busybox", Sha256Of(std::string(100'000, 'b'))}};
   return files;
 }
 
@@ -71,7 +71,7 @@ std::string Early() {
       .Build();
 }
 Files WithEarly(Files files) {
-  files["/kernel/x86/microcode/GenuineIntel.bin"] = Sha256("microcode");
+  files["/kernel/x86/microcode/GenuineIntel.bin"] = Sha256Of("microcode");
   return files;
 }
 
@@ -110,9 +110,9 @@ TEST_CASE("Any number of archives, of any compression, in any order") {
     image.resize((image.size() + 3) / 4 * 4);  // a plain archive is aligned
     image += one("plain");
   }
-  Files expected = WithEarly({{"/plain", Sha256("plain")}});
+  Files expected = WithEarly({{"/plain", Sha256Of("plain")}});
   for (const char* name : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
-    expected[absl::StrCat("/", name)] = Sha256(name);
+    expected[absl::StrCat("/", name)] = Sha256Of(name);
   }
   CHECK(FilesOf(image) == expected);
 }
@@ -123,8 +123,8 @@ TEST_CASE("A later archive overwrites an earlier one") {
                                 .File("bin/sh", "by way of the link")
                                 .Build();
   Files expected = MainFiles();
-  expected["/init"] = Sha256("another");
-  expected["/usr/bin/sh"] = Sha256("by way of the link");
+  expected["/init"] = Sha256Of("another");
+  expected["/usr/bin/sh"] = Sha256Of("by way of the link");
   CHECK(FilesOf(testing::Gzip(Main().Build()) + testing::Gzip(extra)) ==
         expected);
 }
@@ -141,7 +141,7 @@ TEST_CASE("Several names of one file: the bytes stand behind the last") {
     entry.link_count = 3;
     archive.Add(entry);
   }
-  const std::string digest = Sha256("content");
+  const std::string digest = Sha256Of("content");
   CHECK(FilesOf(archive.Build()) ==
         Files{{"/a", digest}, {"/b", digest}, {"/usr/c", digest}});
   // Inodes are those of one archive: the next one's are others.
@@ -151,7 +151,7 @@ TEST_CASE("Several names of one file: the bytes stand behind the last") {
   other.inode = 7;
   other.link_count = 2;
   Files expected = {{"/a", digest}, {"/b", digest}, {"/usr/c", digest}};
-  expected["/d"] = Sha256("other");
+  expected["/d"] = Sha256Of("other");
   CHECK(FilesOf(archive.Build() + CpioBuilder().Add(other).Build()) ==
         expected);
 }
@@ -170,11 +170,11 @@ TEST_CASE("Hostile names stay within") {
       .Folder("..")
       .File(".", "7")
       .File("a\nb\x1b[2J", "8");
-  CHECK(FilesOf(archive.Build()) == Files{{"/absolute", Sha256("1")},
-                                          {"/etc/shadow", Sha256("2")},
-                                          {"/srv/x", Sha256("3")},
-                                          {"/long/z", Sha256("6")},
-                                          {"/a\nb\x1b[2J", Sha256("8")}});
+  CHECK(FilesOf(archive.Build()) == Files{{"/absolute", Sha256Of("1")},
+                                          {"/etc/shadow", Sha256Of("2")},
+                                          {"/srv/x", Sha256Of("3")},
+                                          {"/long/z", Sha256Of("6")},
+                                          {"/a\nb\x1b[2J", Sha256Of("8")}});
 }
 
 TEST_CASE("Devices, pipes and folders with content are no files") {
@@ -190,7 +190,7 @@ TEST_CASE("Devices, pipes and folders with content are no files") {
   folder.mode = 040755;
   folder.content = "no folder has any";
   archive.Add(folder).File("last", "x");
-  CHECK(FilesOf(archive.Build()) == Files{{"/last", Sha256("x")}});
+  CHECK(FilesOf(archive.Build()) == Files{{"/last", Sha256Of("x")}});
 }
 
 TEST_CASE("A checksum is looked at where there is one") {
@@ -199,7 +199,7 @@ TEST_CASE("A checksum is looked at where there is one") {
   entry.content = "content";
   entry.with_sum = true;
   CHECK(FilesOf(CpioBuilder().Add(entry).Build()) ==
-        Files{{"/a", Sha256("content")}});
+        Files{{"/a", Sha256Of("content")}});
   entry.wrong_sum = 1;
   CHECK_THAT(StatusOfImage(CpioBuilder().Add(entry).Build()),
              StatusIs(StatusCode::kInvalidArgument,

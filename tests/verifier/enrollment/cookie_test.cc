@@ -21,8 +21,8 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::TestAgent;
 using ::cupel::testing::TestTime;
 
-constexpr absl::StatusCode kDenied = absl::StatusCode::kPermissionDenied;
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+using testing::kDenied;
+using testing::kInvalid;
 
 CookieContent Content() {
   return {.issued = TestTime() + absl::Microseconds(7),

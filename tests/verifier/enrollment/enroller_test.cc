@@ -23,8 +23,8 @@ using ::cupel::testing::StatusOf;
 using ::cupel::testing::TestAgent;
 using ::cupel::testing::VerifierHash;
 
-constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr absl::StatusCode kDenied = absl::StatusCode::kPermissionDenied;
+using testing::kDenied;
+using testing::kInvalid;
 constexpr absl::StatusCode kExhausted = absl::StatusCode::kResourceExhausted;
 
 TEST_CASE("A machine enrols, with each kind of EK") {

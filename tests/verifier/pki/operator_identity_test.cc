@@ -22,8 +22,9 @@ using testing::StatusIs;
 using testing::StatusOf;
 
 constexpr char kUri[] = "cupel://tenant/acme/role/admin";
-const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
-const Validity kValidity = {kNow - absl::Hours(1), kNow + absl::Hours(1)};
+const absl::Time kTimeOfCertificate = absl::FromUnixSeconds(1'800'000'000);
+const Validity kOperatorValidity = {kTimeOfCertificate - absl::Hours(1),
+                                    kTimeOfCertificate + absl::Hours(1)};
 
 std::vector<uint8_t> ToDer(const X509& certificate) {
   uint8_t* der = nullptr;
@@ -65,12 +66,12 @@ void SetUri(X509* certificate, const std::string& uri) {
 // A valid operator's certificate, after `edit`, signed anew by the CA.
 std::vector<uint8_t> OperatorDer(const std::function<void(X509*)>& edit =
                                      [](X509*) {}) {
-  const auto ca = MakeCa("a CA", CertificateUse::kClient, kValidity);
+  const auto ca = MakeCa("a CA", CertificateUse::kClient, kOperatorValidity);
   REQUIRE_THAT(StatusOf(ca), IsOk());
   const auto leaf = MakeLeaf(
       *ca, CertificateUse::kClient,
       {.common_name = "Ann", .dns_names = {}, .addresses = {}, .uri = kUri},
-      kValidity);
+      kOperatorValidity);
   REQUIRE_THAT(StatusOf(leaf), IsOk());
   edit(leaf->certificate.get());
   REQUIRE(X509_sign(leaf->certificate.get(), ca->key.get(), EVP_sha256()) > 0);
@@ -104,8 +105,8 @@ TEST_CASE("An operator's certificate says tenant, role, key and end") {
   CHECK(identity->role == OperatorRole::kAdmin);
   CHECK(identity->common_name == "Ann");
   CHECK(identity->spki_sha256.size() == 64);
-  CHECK(identity->not_before == kValidity.not_before);
-  CHECK(identity->not_after == kValidity.not_after);
+  CHECK(identity->not_before == kOperatorValidity.not_before);
+  CHECK(identity->not_after == kOperatorValidity.not_after);
 
   CHECK_THAT(IdentityWithUri(kUri), IsOk());
   const auto viewer =

@@ -66,7 +66,7 @@ class ServedTest {
   testing::TemporaryFolder folder_;
 };
 
-std::string Slurp(const std::string& path) {
+std::string ContentOf(const std::string& path) {
   const auto bytes = ReadFile(path, 1 << 20);
   REQUIRE_THAT(StatusOf(bytes), IsOk());
   return std::string(AsText(*bytes));
@@ -94,7 +94,7 @@ TEST_CASE("A renewed pair is served once its files have come to rest") {
 TEST_CASE("What is written anew and the same is no other certificate") {
   ServedTest test;
   const Digest first = test.Current();
-  test.Write(test.key(), Slurp(test.key()));
+  test.Write(test.key(), ContentOf(test.key()));
   for (int i = 0; i < 3; ++i) CHECK_FALSE(*test.Look());
   CHECK(test.Current() == first);
 }
@@ -116,7 +116,7 @@ TEST_CASE("A replaced certificate is accepted while a connection may show it") {
 TEST_CASE("What can't be served is told once, and the old pair stays") {
   ServedTest test;
   const Digest first = test.Current();
-  const std::string certificate = Slurp(test.certificate());
+  const std::string certificate = ContentOf(test.certificate());
   StatusCode code = StatusCode::kInvalidArgument;
   std::string words;
   SECTION("a certificate that is none") {
@@ -132,7 +132,7 @@ TEST_CASE("What can't be served is told once, and the old pair stays") {
     words = test.certificate();
   }
   SECTION("another certificate's key") {
-    test.Write(test.key(), Slurp(test.dir() + "/ca/key.pem"));
+    test.Write(test.key(), ContentOf(test.dir() + "/ca/key.pem"));
     code = StatusCode::kFailedPrecondition;
     words = "is not the key of";
   }

@@ -36,7 +36,7 @@ void Renew(const ServerRig& rig, const Lifetimes& lifetimes = {}) {
                IsOk());
 }
 
-AgentId Id() { return *AgentId::Parse(kAgent); }
+AgentId RigAgent() { return *AgentId::Parse(kAgent); }
 
 // What TLS shows a connection that is opened now, on the fleet's listener.
 Digest ShownToOperators(const ServerRig& rig) {
@@ -57,7 +57,7 @@ TEST_CASE("Streams outlive a renewal, and new connections see what it made") {
   rig.Provision(machine);
   const Digest first = OnDisk(rig);
 
-  StreamAgent before(rig.Attest(), machine, Id());
+  StreamAgent before(rig.Attest(), machine, RigAgent());
   REQUIRE(before.SayHello());
   REQUIRE(before.Round()->state() == "TRUSTED");
   CHECK(before.ServerCertificate() == first);
@@ -102,7 +102,7 @@ TEST_CASE("Streams outlive a renewal, and new connections see what it made") {
     CHECK(before.challenged_certificate() == AsText(first.bytes()));
   }
 
-  StreamAgent after(rig.Attest(), machine, Id());
+  StreamAgent after(rig.Attest(), machine, RigAgent());
   REQUIRE(after.SayHello());
   const auto verdict = after.Round();
   REQUIRE(verdict.has_value());
@@ -117,7 +117,7 @@ TEST_CASE("A quote for a certificate that was never served proves nothing") {
   ServerRig rig;
   FakeMachine machine;
   rig.Provision(machine);
-  StreamAgent agent(rig.Attest(), machine, Id());
+  StreamAgent agent(rig.Attest(), machine, RigAgent());
   REQUIRE(agent.SayHello());
   auto message = agent.Receive();
   REQUIRE(message->has_challenge());
@@ -135,7 +135,8 @@ TEST_CASE("A quote for a certificate that was never served proves nothing") {
   message = agent.Receive();
   REQUIRE(message.has_value());
   CHECK(message->has_refusal());
-  CHECK(rig.store->GetAgent("default", Id())->state == AgentState::kPending);
+  CHECK(rig.store->GetAgent("default", RigAgent())->state ==
+        AgentState::kPending);
 }
 
 TEST_CASE("A pair that can't be served changes nothing, loudly") {
@@ -144,7 +145,7 @@ TEST_CASE("A pair that can't be served changes nothing, loudly") {
   rig.Provision(machine);
   const Digest first = OnDisk(rig);
   const std::string key = ReadText(rig.config.tls_key);
-  StreamAgent before(rig.Attest(), machine, Id());
+  StreamAgent before(rig.Attest(), machine, RigAgent());
   REQUIRE(before.SayHello());
   REQUIRE(before.Round()->state() == "TRUSTED");
 

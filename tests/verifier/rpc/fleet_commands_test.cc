@@ -22,7 +22,7 @@ using ::cupel::testing::IsOk;
 using ::cupel::testing::StatusIs;
 using enum absl::StatusCode;
 
-const std::string& Id() {
+const std::string& IdText() {
   static const auto& id =
       *new std::string("d432fbb3-d2f1-4a97-9ef7-75bd81c00000");
   return id;
@@ -45,7 +45,9 @@ struct Rig {
   tpm::BootCounts counts = {7, 2};
   int nonces = 0;
 
-  AgentId id(const std::string& text = Id()) { return *AgentId::Parse(text); }
+  AgentId id(const std::string& text = IdText()) {
+    return *AgentId::Parse(text);
+  }
   absl::Status Enroll(const std::string& text, absl::string_view token = "") {
     store.now += absl::Seconds(1);
     const Enrollment enrollment = {.ek_certificate = {1},
@@ -61,7 +63,8 @@ struct Rig {
         .status();
   }
   // Enrolled, added and PENDING.
-  void Add(const std::string& text = Id(), const std::string& boot = "any") {
+  void Add(const std::string& text = IdText(),
+           const std::string& boot = "any") {
     REQUIRE_THAT(Enroll(text), IsOk());
     v1::AddAgentRequest request;
     request.set_agent_id(text);
@@ -74,7 +77,7 @@ struct Rig {
   void Record(std::optional<AgentState> state,
               std::vector<appraisal::Finding> findings,
               const std::string& boot_composite = std::string(64, 'b'),
-              const std::string& text = Id()) {
+              const std::string& text = IdText()) {
     const AgentRecord agent = *store.GetAgent("acme", id(text));
     VerdictWrite write{
         .id = agent.id,
@@ -94,7 +97,7 @@ struct Rig {
       std::vector<std::string> accept, const std::string& reason = "known",
       const std::string& boot_composite = "") {
     v1::ReactivateRequest request;
-    request.set_agent_id(Id());
+    request.set_agent_id(IdText());
     for (const std::string& finding : accept) request.add_accept(finding);
     request.set_reason(reason);
     request.set_boot_composite(boot_composite);
@@ -116,7 +119,7 @@ TEST_CASE("A40: a tenant has agents attested at once so often") {
   OperatorIdentity other = rig.admin;
   other.tenant = "other";
   v1::AttestNowRequest request;
-  request.set_agent_id(Id());
+  request.set_agent_id(IdText());
   const auto refused_after = [&](const OperatorIdentity& who) {
     int count = 0;
     while (!absl::IsResourceExhausted(
@@ -135,7 +138,7 @@ TEST_CASE("Settings that mean nothing are refused") {
   Rig rig;
   rig.Add();
   v1::UpdateAgentRequest update;
-  update.mutable_selector()->set_agent_id(Id());
+  update.mutable_selector()->set_agent_id(IdText());
   update.add_changed("tolerated_violations");
   const auto tolerate = [&](const std::vector<std::string>& patterns) {
     update.mutable_settings()->mutable_tolerated_violations()->Assign(
@@ -247,7 +250,7 @@ TEST_CASE("What was found since the operator looked is not accepted") {
 
 TEST_CASE("A boot is approved that the operator has looked at") {
   Rig rig;
-  rig.Add(Id(), "pinned");
+  rig.Add(IdText(), "pinned");
   const std::string shown(64, 'b');
   rig.Record(std::nullopt, {}, shown);
   CHECK(rig.Get().state == AgentState::kPending);
@@ -292,9 +295,9 @@ TEST_CASE("A boot is approved that the operator has looked at") {
 
 TEST_CASE("A bank that a kernel fills with padded SHA-1 is one of three") {
   Rig rig;
-  REQUIRE_THAT(rig.Enroll(Id()), IsOk());
+  REQUIRE_THAT(rig.Enroll(IdText()), IsOk());
   v1::AddAgentRequest request;
-  request.set_agent_id(Id());
+  request.set_agent_id(IdText());
   request.set_trust_on_first_use(true);
   request.mutable_settings()->set_boot("any");
   for (const char* bank : {"sha1", "sm3", "sha3-256", "md5", "none", ""}) {
@@ -327,7 +330,7 @@ TEST_CASE("A list has an agent's first finding, and how many there are") {
   CHECK(list->agents(0).findings(0).path() == "/0");
   CHECK(list->agents(0).finding_count() == 500);
   v1::GetAgentRequest get;
-  get.set_agent_id(Id());
+  get.set_agent_id(IdText());
   CHECK(rig.commands.Get(rig.admin, get)->findings_size() == 500);
 }
 
@@ -383,13 +386,13 @@ TEST_CASE("An update leaves alone what another one changes meanwhile") {
 TEST_CASE("A token, or the list of allowed EKs, suffices for add") {
   Rig rig;
   v1::AddAgentRequest request;
-  request.set_agent_id(Id());
+  request.set_agent_id(IdText());
   request.set_vouched(true);
   request.mutable_settings()->set_boot("any");
   SECTION("a token of the tenant's") {
     const auto token = rig.commands.CreateToken(rig.admin, {});
     REQUIRE_THAT(token.status(), IsOk());
-    REQUIRE_THAT(rig.Enroll(Id(), token->token()), IsOk());
+    REQUIRE_THAT(rig.Enroll(IdText(), token->token()), IsOk());
     const auto enrolled = rig.commands.ListEnrolled(rig.admin);
     REQUIRE_THAT(enrolled.status(), IsOk());
     CHECK(enrolled->agents_size() == 1);
@@ -400,20 +403,20 @@ TEST_CASE("A token, or the list of allowed EKs, suffices for add") {
   }
   SECTION("the list") {
     v1::AllowEksRequest allow;
-    allow.add_ek_sha256(EkOf(Id()));
+    allow.add_ek_sha256(EkOf(IdText()));
     REQUIRE_THAT(rig.commands.AllowEks(rig.admin, allow).status(), IsOk());
     const auto list = rig.commands.ListAllowedEks(rig.admin, {});
     REQUIRE_THAT(list.status(), IsOk());
     REQUIRE(list->eks_size() == 1);
-    CHECK(list->eks(0).ek_sha256() == EkOf(Id()));
-    REQUIRE_THAT(rig.Enroll(Id()), IsOk());
+    CHECK(list->eks(0).ek_sha256() == EkOf(IdText()));
+    REQUIRE_THAT(rig.Enroll(IdText()), IsOk());
     CHECK_THAT(rig.commands.Add(rig.admin, request).status(), IsOk());
     allow.set_remove(true);
     REQUIRE_THAT(rig.commands.AllowEks(rig.admin, allow).status(), IsOk());
     CHECK(rig.commands.ListAllowedEks(rig.admin, {})->eks_size() == 0);
   }
   SECTION("nothing") {
-    REQUIRE_THAT(rig.Enroll(Id()), IsOk());
+    REQUIRE_THAT(rig.Enroll(IdText()), IsOk());
     CHECK_THAT(rig.commands.Add(rig.admin, request).status(),
                StatusIs(kFailedPrecondition, "vouches"));
   }
