@@ -50,12 +50,6 @@ AgentId IdOf(int number) {
       absl::StrCat("d432fbb3-d2f1-4a97-9ef7-75bd81c0000", number));
 }
 
-std::string TextOf(const std::string& path) {
-  const auto bytes = ReadFile(path, 1 << 20);
-  REQUIRE_THAT(bytes.status(), IsOk());
-  return std::string(AsText(*bytes));
-}
-
 struct Context : grpc::ClientContext {
   Context() {
     set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));

@@ -48,12 +48,6 @@ mode_t ModeOf(const std::string& path) {
   return info.st_mode & 07777;
 }
 
-std::string TextOf(const std::string& path) {
-  const auto bytes = ReadFile(path, 1 << 20);
-  REQUIRE_THAT(bytes.status(), IsOk());
-  return std::string(AsText(*bytes));
-}
-
 void Provision(Store& store, const FakeMachine& machine) {
   const auto file = CheckPolicyFile(
       ToVector(AsBytes(testing::AllowlistOf(machine))), "base", /*signers=*/{});
