@@ -146,8 +146,12 @@ ImaCoverage CoverageOf(const Func& func, const std::vector<ImaRule>& rules) {
   std::vector<size_t> left_out;
   for (size_t i = 0; i < rules.size(); ++i) {
     const ImaRule& rule = rules[i];
-    if (!AppliesTo(rule, func)) continue;
-    if (rule.action == "measure") {
+    const bool measures = rule.action == "measure";
+    if ((!measures && rule.action != "dont_measure") ||
+        !AppliesTo(rule, func)) {
+      continue;
+    }
+    if (measures) {
       coverage.holes.insert(coverage.holes.end(), left_out.begin(),
                             left_out.end());
       left_out.clear();
@@ -157,7 +161,7 @@ ImaCoverage CoverageOf(const Func& func, const std::vector<ImaRule>& rules) {
         return coverage;
       }
       coverage.partial.push_back(i);
-    } else if (rule.action == "dont_measure") {
+    } else {
       if (IsForAll(rule)) {
         coverage.shut_by = i;
         return coverage;
