@@ -11,7 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agent/doctor/user_access.h"
+#include "common/util/bytes.h"
 #include "common/util/escape.h"
+#include "common/util/file.h"
+#include "common/util/status_macros.h"
 #include "common/util/steady_clock.h"
 
 namespace cupel::agent {
@@ -38,6 +41,12 @@ constexpr Check kChecks[] = {
 };
 
 }  // namespace
+
+absl::StatusOr<std::string> Machine::ReadText(const std::string& path) const {
+  constexpr size_t kMaxTextSize = size_t{4} << 20;
+  CUPEL_ASSIGN_OR_RETURN(const auto bytes, ReadFile(Path(path), kMaxTextSize));
+  return std::string(AsText(bytes));
+}
 
 bool Machine::HasKernelList() const {
   return absl::StartsWith(config.ima_list, "/sys/kernel/security/");

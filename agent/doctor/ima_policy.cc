@@ -1,131 +1,15 @@
 #include "agent/doctor/ima_policy.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/util/escape.h"
 
 namespace cupel::agent {
 namespace {
-
-struct FileSystem {
-  uint32_t magic;
-  const char* name;
-  // Nobody can put a file there and execute it.
-  bool is_pseudo;
-};
-// Linux include/uapi/linux/magic.h.
-constexpr FileSystem kFileSystems[] = {
-    {0x00009fa0, "proc", true},        {0x62656572, "sysfs", true},
-    {0x64626720, "debugfs", true},     {0x74726163, "tracefs", true},
-    {0x73636673, "securityfs", true},  {0xf97cff8c, "selinuxfs", true},
-    {0x43415d53, "smackfs", true},     {0x00001cd1, "devpts", true},
-    {0x42494e4d, "binfmt_misc", true}, {0x0027e0eb, "cgroup", true},
-    {0x63677270, "cgroup2", true},     {0x6e736673, "nsfs", true},
-    {0xde5e81e4, "efivarfs", true},    {0x6165676c, "pstore", true},
-    {0x62656570, "configfs", true},    {0xcafe4a11, "bpf", true},
-    {0x19800202, "mqueue", true},      {0x01021994, "tmpfs", false},
-    {0x858458f6, "ramfs", false},      {0x794c7630, "overlayfs", false},
-    {0x65735546, "fuse", false},       {0x0000ef53, "ext4", false},
-    {0x58465342, "xfs", false},        {0x9123683e, "btrfs", false},
-    {0x00006969, "nfs", false},        {0x73717368, "squashfs", false},
-};
-
-const FileSystem* FindFileSystem(absl::string_view magic) {
-  uint32_t number = 0;
-  if (!absl::SimpleHexAtoi(magic, &number)) return nullptr;
-  const auto* const found =
-      std::ranges::find(kFileSystems, number, &FileSystem::magic);
-  return found == std::end(kFileSystems) ? nullptr : found;
-}
-
-struct Func {
-  const char* name;
-  const char* old_name;
-  const char* what;
-  const char* mask;  // that the kernel asks with
-};
-constexpr Func kFuncs[] = {
-    {"BPRM_CHECK", "", "programs", "MAY_EXEC"},
-    {"MMAP_CHECK", "FILE_MMAP", "libraries", "MAY_EXEC"},
-    {"MODULE_CHECK", "", "kernel modules", "MAY_READ"},
-    {"FIRMWARE_CHECK", "", "firmware", "MAY_READ"},
-    {"POLICY_CHECK", "", "IMA policies", "MAY_READ"},
-    {"KEXEC_KERNEL_CHECK", "", "kernels for kexec", "MAY_READ"},
-};
-
-// Conditions that say how something is measured, not what.
-constexpr const char* kManner[] = {
-    "func",          "mask",           "pcr",
-    "template",      "digest_type",    "appraise_type",
-    "appraise_flag", "appraise_algos", "permit_directio"};
-
-bool IsManner(absl::string_view name) {
-  return std::ranges::find(kManner, name) != std::end(kManner);
-}
-
-bool AppliesTo(const ImaRule& rule, const Func& func) {
-  if (rule.Has("func")) {
-    const std::string name = rule.Get("func");
-    const bool is_it =
-        name == func.name || (*func.old_name != '\0' && name == func.old_name);
-    // Root opens the kernel's file before it is loaded.
-    const bool is_opening =
-        absl::string_view(func.name) == "KEXEC_KERNEL_CHECK" &&
-        rule.action == "measure" && name == "FILE_CHECK" &&
-        (rule.Get("uid") == "0" || rule.Get("euid") == "0");
-    if (!is_it) return is_opening;
-  }
-  const std::string mask = rule.Get("mask");
-  return mask.empty() || mask == func.mask ||
-         mask == absl::StrCat("^", func.mask);
-}
-
-// True if the rule leaves out nothing that could be executed.
-bool IsAboutPseudo(const ImaRule& rule) {
-  const FileSystem* const file_system = FindFileSystem(rule.Get("fsmagic"));
-  return file_system != nullptr && file_system->is_pseudo;
-}
-
-bool IsForAll(const ImaRule& rule) {
-  return std::ranges::all_of(rule.conditions, [](const auto& condition) {
-    return IsManner(condition.first);
-  });
-}
-
-ImaCoverage CoverageOf(const Func& func, const std::vector<ImaRule>& rules) {
-  ImaCoverage coverage{.func = func.name, .what = func.what};
-  for (const ImaRule& rule : rules) {
-    const bool measures = rule.action == "measure";
-    if ((!measures && rule.action != "dont_measure") ||
-        !AppliesTo(rule, func)) {
-      continue;
-    }
-    if (measures) {
-      const bool by_opening = rule.Get("func") == "FILE_CHECK";
-      if (IsForAll(rule) || by_opening) {
-        coverage.is_measured = true;
-        coverage.restricted.clear();
-        return coverage;
-      }
-      coverage.restricted = rule.text;
-    } else if (!IsAboutPseudo(rule)) {
-      coverage.holes.push_back(
-          rule.Has("fsmagic")
-              ? absl::StrCat(rule.text, " (",
-                             FileSystemName(rule.Get("fsmagic")), ")")
-              : rule.text);
-      if (IsForAll(rule)) return coverage;  // nothing gets past it
-    }
-  }
-  return coverage;
-}
 
 // As the kernel shows them.
 constexpr const char* kNotMeasured[] = {
@@ -192,31 +76,24 @@ std::vector<ImaRule> ParseImaPolicy(absl::string_view text) {
 
 std::vector<ImaRule> BuiltinImaRules(const std::vector<std::string>& words,
                                      bool legacy_tcb) {
-  const bool tcb = std::ranges::find(words, "tcb") != words.end();
-  if (!tcb && !legacy_tcb) return {};
+  const auto has = [&words](absl::string_view word) {
+    return std::ranges::find(words, word) != words.end();
+  };
   std::string text;
-  for (const char* const condition : kNotMeasured) {
-    absl::StrAppend(&text, "dont_measure ", condition, "\n");
-  }
-  if (tcb) {
-    for (const char* const rule : kTcb) absl::StrAppend(&text, rule, "\n");
-  } else {
-    for (const char* const rule : kLegacyTcb) {
-      absl::StrAppend(&text, rule, "\n");
+  if (has("tcb") || legacy_tcb) {
+    for (const char* const condition : kNotMeasured) {
+      absl::StrAppend(&text, "dont_measure ", condition, "\n");
     }
   }
+  if (has("tcb")) {
+    absl::StrAppend(&text, absl::StrJoin(kTcb, "\n"), "\n");
+  } else if (legacy_tcb) {
+    absl::StrAppend(&text, absl::StrJoin(kLegacyTcb, "\n"), "\n");
+  }
+  if (has("critical_data")) {
+    absl::StrAppend(&text, "measure func=CRITICAL_DATA\n");
+  }
   return ParseImaPolicy(text);
-}
-
-std::vector<ImaCoverage> CoverageOf(const std::vector<ImaRule>& rules) {
-  std::vector<ImaCoverage> all;
-  for (const Func& func : kFuncs) all.push_back(CoverageOf(func, rules));
-  return all;
-}
-
-std::string FileSystemName(absl::string_view magic) {
-  const FileSystem* const found = FindFileSystem(magic);
-  return found == nullptr ? EscapeForDisplay(magic) : found->name;
 }
 
 }  // namespace cupel::agent

@@ -4,36 +4,22 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "agent/doctor/active_ima_policy.h"
 #include "agent/doctor/checks.h"
-#include "agent/doctor/ima_policy.h"
+#include "agent/doctor/ima_coverage.h"
+#include "agent/doctor/kernel_command_line.h"
 #include "agent/doctor/kernel_config.h"
-#include "agent/doctor/list_scan.h"
-#include "common/util/bytes.h"
 #include "common/util/escape.h"
-#include "common/util/file.h"
-#include "common/util/status_macros.h"
 
 namespace cupel::agent {
 namespace {
 
-constexpr size_t kMaxTextSize = size_t{4} << 20;
 constexpr char kSecurityfs[] = "/sys/kernel/security";
 constexpr char kIma[] = "/sys/kernel/security/ima";
-constexpr char kPolicy[] = "/sys/kernel/security/ima/policy";
-// Where systemd loads one from.
-constexpr char kPolicyFile[] = "/etc/ima/ima-policy";
-
-absl::StatusOr<std::string> ReadText(const Machine& machine,
-                                     const std::string& path) {
-  CUPEL_ASSIGN_OR_RETURN(const auto bytes,
-                         ReadFile(machine.Path(path), kMaxTextSize));
-  return std::string(AsText(bytes));
-}
 
 // Beside an emulator there is no IMA to look at, and saying so is no pass of
 // anything.
@@ -47,28 +33,6 @@ bool IsEmulated(const Machine& machine, Observations& found) {
       "leave ima_list and ima_count at their defaults where the kernel has "
       "IMA");
   return true;
-}
-
-struct CommandLine {
-  std::map<std::string, std::string> values;  // the last of each name
-  std::vector<std::string> policies;          // of every ima_policy=
-};
-
-CommandLine ParseCommandLine(absl::string_view text) {
-  CommandLine line;
-  for (const absl::string_view word :
-       absl::StrSplit(text, absl::ByAnyChar(" \n\t"), absl::SkipEmpty())) {
-    const std::pair<std::string, std::string> parts =
-        absl::StrSplit(word, absl::MaxSplits('=', 1));
-    line.values[parts.first] = parts.second;
-    if (parts.first == "ima_policy") {
-      for (const absl::string_view policy : absl::StrSplit(
-               parts.second, absl::ByAnyChar("|\""), absl::SkipEmpty())) {
-        line.policies.emplace_back(policy);
-      }
-    }
-  }
-  return line;
 }
 
 constexpr char kBuild[] =
@@ -120,7 +84,7 @@ void WarnOfWeakHash(const std::string& hash, absl::string_view where,
 
 void CheckSecurityfs(const Machine& machine, Observations& found) {
   if (IsEmulated(machine, found)) return;
-  const auto mounts = ReadText(machine, "/proc/mounts");
+  const auto mounts = machine.ReadText("/proc/mounts");
   if (!mounts.ok()) {
     found.CouldNotCheck(std::string(mounts.status().message()),
                         "mount /proc, or run it outside of a sandbox");
@@ -183,25 +147,24 @@ void CheckKernelConfig(const Machine& machine, Observations& found) {
 
 void CheckCommandLine(const Machine& machine, Observations& found) {
   if (IsEmulated(machine, found)) return;
-  const auto text = ReadText(machine, "/proc/cmdline");
-  if (!text.ok()) {
-    found.CouldNotCheck(std::string(text.status().message()),
+  auto line = ReadKernelCommandLine(machine);
+  if (!line.ok()) {
+    found.CouldNotCheck(std::string(line.status().message()),
                         "mount /proc, or run it outside of a sandbox");
     return;
   }
-  CommandLine line = ParseCommandLine(*text);
-  if (line.values["ima"] == "off") {
+  if (line->values["ima"] == "off") {
     found.Fail("ima=off turns IMA off", "boot without ima=off");
     return;
   }
-  if (line.values["ima_template"] == "ima") {
+  if (line->values["ima_template"] == "ima") {
     found.Warn(
         "ima_template=ima records SHA-1 or MD5 digests and cuts names off",
         "boot with ima_template=ima-ng or ima-sig");
   }
-  WarnOfWeakHash(line.values["ima_hash"], "ima_hash=", found);
+  WarnOfWeakHash(line->values["ima_hash"], "ima_hash=", found);
   std::vector<std::string> ours;
-  for (const auto& [name, value] : line.values) {
+  for (const auto& [name, value] : line->values) {
     if (absl::StartsWith(name, "ima_") && !value.empty()) {
       ours.push_back(EscapeForDisplay(absl::StrCat(name, "=", value)));
     }
@@ -211,45 +174,7 @@ void CheckCommandLine(const Machine& machine, Observations& found) {
 
 namespace {
 
-struct ActivePolicy {
-  std::vector<ImaRule> rules;
-  std::string origin;
-};
-
-// The rules that hold, if anything shows them; else why not.
-absl::StatusOr<ActivePolicy> FindActivePolicy(const Machine& machine) {
-  const auto shown = ReadText(machine, kPolicy);
-  if (shown.ok() && !ParseImaPolicy(*shown).empty()) {
-    return ActivePolicy{ParseImaPolicy(*shown), kPolicy};
-  }
-  // The kernel measures a policy that is loaded by its path.
-  const auto file = ReadText(machine, kPolicyFile);
-  if (file.ok()) {
-    const auto digests = DigestsOf(machine, kPolicyFile);
-    if (digests.ok() && HasDigestOf(*digests, AsBytes(*file))) {
-      return ActivePolicy{
-          ParseImaPolicy(*file),
-          absl::StrCat(kPolicyFile, ", which the list says was loaded")};
-    }
-  }
-  // The file goes, or can't be read, once a policy was loaded in place of the
-  // built-in one, unless the kernel takes more than one.
-  const auto config = ReadKernelConfig(machine.root, machine.kernel_release);
-  const auto text = ReadText(machine, "/proc/cmdline");
-  const bool is_there = access(machine.Path(kPolicy).c_str(), F_OK) == 0;
-  if (is_there && text.ok() && config.ok() &&
-      config->Get("CONFIG_IMA_WRITE_POLICY").empty() &&
-      config->Get("CONFIG_IMA_READ_POLICY").empty()) {
-    CommandLine line = ParseCommandLine(*text);
-    return ActivePolicy{
-        BuiltinImaRules(line.policies, line.values.count("ima_tcb") > 0),
-        "built in, by the kernel's command line"};
-  }
-  return shown.ok() ? absl::NotFoundError("the kernel shows an empty policy")
-                    : shown.status();
-}
-
-std::string Counts(const ActivePolicy& policy) {
+std::string Counts(const ActiveImaPolicy& policy) {
   std::map<std::string, int> counts;
   for (const ImaRule& rule : policy.rules) ++counts[rule.action];
   std::vector<std::string> parts;
@@ -261,53 +186,36 @@ std::string Counts(const ActivePolicy& policy) {
                       absl::StrJoin(parts, ", "), "), ", policy.origin);
 }
 
-void Describe(const ImaCoverage& coverage, Observations& found) {
-  if (!coverage.is_measured) {
-    const std::string text =
-        coverage.restricted.empty()
-            ? absl::StrCat(coverage.what, " are not measured: no rule with ",
-                           coverage.func)
-            : absl::StrCat(coverage.what, " are measured for some alone: ",
-                           coverage.restricted);
-    const std::string cure =
-        absl::StrCat("add \"measure func=", coverage.func, "\" to the policy");
-    if (coverage.func == "BPRM_CHECK") {
-      found.Fail(text, cure);
-    } else {
-      found.Warn(text, cure);
-    }
-  }
-  for (const std::string& hole : coverage.holes) {
-    found.Warn(absl::StrCat("a hole for ", coverage.what, ": ", hole),
-               absl::StrCat("put \"measure func=", coverage.func,
-                            "\" before that rule, or remove the rule"));
-  }
-}
-
 }  // namespace
 
 void CheckImaPolicy(const Machine& machine, Observations& found) {
   if (IsEmulated(machine, found)) return;
-  const auto policy = FindActivePolicy(machine);
+  const auto policy = FindActiveImaPolicy(machine);
   if (!policy.ok()) {
     found.CouldNotCheck(
-        absl::StrCat("the active policy can't be read: ",
+        absl::StrCat("what the active policy measures is unknown: ",
                      policy.status().message()),
-        absl::StrCat("run it as root; where the kernel shows no policy "
-                     "(CONFIG_IMA_READ_POLICY), load it by its path (echo ",
-                     kPolicyFile, " > ", kPolicy,
-                     "), so that the list has its digest"));
+        absl::StrCat("run it as root; where the kernel shows no policy, have "
+                     "the list tell: boot with ima_policy=tcb, which measures "
+                     "policies, and load one by its path (echo ",
+                     kImaPolicyFile, " > ", kImaPolicyPath, ")"));
     return;
   }
   if (policy->rules.empty()) {
-    found.Fail("no policy is active: nothing is measured but the boot",
+    found.Fail(absl::StrCat("no policy is active: nothing is measured but the "
+                            "boot (",
+                            policy->origin, ")"),
                absl::StrCat("boot with ima_policy=tcb, or load a policy from ",
-                            kPolicyFile));
+                            kImaPolicyFile));
     return;
   }
   found.Ok(Counts(*policy));
-  for (const ImaCoverage& coverage : CoverageOf(policy->rules)) {
-    Describe(coverage, found);
+  for (const ImaGap& gap : GapsOf(policy->rules)) {
+    if (gap.is_vital) {
+      found.Fail(gap.text, gap.cure);
+    } else {
+      found.Warn(gap.text, gap.cure);
+    }
   }
 }
 

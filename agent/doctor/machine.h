@@ -39,6 +39,9 @@ struct Machine {
   std::function<void(absl::Duration)> sleep = {};
 
   std::string Path(const std::string& path) const { return root + path; }
+  // The content of a small file, one of /proc or of a configuration. Errors of
+  // ReadFile.
+  absl::StatusOr<std::string> ReadText(const std::string& path) const;
   // True unless the list is a plain file, as an emulator writes one.
   bool HasKernelList() const;
 };

@@ -1,5 +1,5 @@
-// Any text is rules that can be shown, and each of them says something about
-// every function that is measured.
+// Any text is rules that can be shown, and whatever they leave unmeasured is a
+// gap with a cure.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -8,13 +8,16 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
+#include "agent/doctor/ima_coverage.h"
 #include "agent/doctor/ima_policy.h"
 #include "common/util/bytes.h"
 
 namespace {
 
 using ::cupel::agent::CoverageOf;
+using ::cupel::agent::GapsOf;
 using ::cupel::agent::ImaCoverage;
+using ::cupel::agent::ImaGap;
 using ::cupel::agent::ImaRule;
 
 void Require(bool condition) {
@@ -34,13 +37,19 @@ void Check(const std::vector<ImaRule>& rules) {
     }
   }
   const std::vector<ImaCoverage> all = CoverageOf(rules);
-  Require(all.size() == 6);
+  size_t lacking = 0;
   for (const ImaCoverage& one : all) {
-    Require(!one.func.empty() && !one.what.empty());
-    Require(!one.is_measured || one.restricted.empty());
-    Require(IsShowable(one.restricted));
-    Require(std::ranges::all_of(one.holes, IsShowable));
-    Require(one.holes.size() <= rules.size());
+    Require(!one.func.empty());
+    Require(!one.is_measured || one.partial.empty());
+    Require(one.shut_by <= rules.size());
+    Require(one.partial.size() + one.holes.size() <= rules.size());
+    if (!one.is_measured) ++lacking;
+  }
+  const std::vector<ImaGap> gaps = GapsOf(rules);
+  Require(gaps.size() >= lacking);
+  for (const ImaGap& gap : gaps) {
+    Require(!gap.text.empty() && IsShowable(gap.text));
+    Require(!gap.cure.empty() && IsShowable(gap.cure));
   }
 }
 

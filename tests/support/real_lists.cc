@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxFileSize = size_t{1} << 20;
-constexpr size_t kListCount = 25;
+constexpr size_t kListCount = 33;
 
 std::vector<uint8_t> Read(const fs::path& path) {
   auto bytes = ReadFile(path.string(), kMaxFileSize);
@@ -103,6 +103,23 @@ std::optional<crypto::Digest> RealList::Pcr(crypto::HashAlgorithm bank,
   const auto digest = crypto::Digest::Create(bank, *bytes);
   REQUIRE_THAT(StatusOf(digest), IsOk());
   return *digest;
+}
+
+bool RealList::IsAfterKexec() const {
+  return name == "kexec-second-kernel" || name == "vm-kexec";
+}
+
+bool RealList::IsPadded() const {
+  return name == "ng-sha384bank-only" || name == "vm-padded";
+}
+
+bool RealList::HasNewlineName() const {
+  return name == "legacy-ima-template" || name == "ng-tcb-violations" ||
+         name == "vm-names";
+}
+
+bool RealList::IsQuoted() const {
+  return fs::exists(fs::path(folder) / "quote.msg");
 }
 
 const std::vector<RealList>& RealLists() {

@@ -25,6 +25,15 @@ struct RealList {
   // Bank and PCR to value; empty where the machine had no TPM.
   std::map<std::string, std::map<uint32_t, std::string>> pcrs;
 
+  // The PCRs went on from another kernel's list: it explains none of them.
+  bool IsAfterKexec() const;
+  // Its one bank is filled with SHA-1 digests, padded with zeros.
+  bool IsPadded() const;
+  // A name with a newline in it, one, breaks the ASCII list.
+  bool HasNewlineName() const;
+  // A quote lies beside it, by an AK of its own, that covers the whole list.
+  bool IsQuoted() const;
+
   std::optional<crypto::Digest> Pcr(crypto::HashAlgorithm bank,
                                     uint32_t pcr) const;
 };

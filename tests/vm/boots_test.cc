@@ -11,6 +11,7 @@
 #include "common/crypto/digest.h"
 #include "common/util/bytes.h"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -89,6 +90,7 @@ TEST_CASE("A suspend is a restart of the TPM that the list explains") {
   const BootIdentity after = ShownBoot(*lab);
   CHECK(after.reset_count == before.reset_count);
   CHECK(after.restart_count == before.restart_count + 1);
+  REQUIRE_THAT(Keep(*lab, "vm-suspend"), IsOk());
 }
 
 TEST_CASE("An agent that is killed goes on where it was") {
@@ -114,6 +116,7 @@ TEST_CASE("PCR 10 extended by hand passes for nothing") {
   REQUIRE_THAT(lab->AwaitState("FAILED"), IsOk());
   CHECK(Require(lab->Findings()) ==
         std::vector<std::string>{"ima.history_lost"});
+  REQUIRE_THAT(Keep(*lab, "vm-extended-by-hand"), IsOk());
 }
 
 }  // namespace

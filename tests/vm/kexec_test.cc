@@ -4,6 +4,7 @@
 
 #include "catch2/catch.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -43,6 +44,7 @@ TEST_CASE("History lost by kexec is no trust, and a reboot is its cure",
   REQUIRE_THAT(lab->AwaitState("FAILED"), IsOk());
   CHECK(Require(lab->Findings()) ==
         std::vector<std::string>{"ima.history_lost"});
+  REQUIRE_THAT(Keep(*lab, "vm-kexec"), IsOk());
 
   // Without the reboot, another chance is none.
   REQUIRE(Require(lab->Tenant({"reactivate", kAgentId})).exit_code == 0);

@@ -5,6 +5,7 @@
 
 #include "catch2/catch.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -74,6 +75,7 @@ TEST_CASE("Keys, critical data and kexec's command line are judged") {
   REQUIRE(findings.size() == 1);
   CHECK((findings.front() == "ima.buffer_not_in_policy" ||
          findings.front() == "ima.buffer_mismatch"));
+  REQUIRE_THAT(Keep(*lab, "vm-buffers"), IsOk());
 }
 
 }  // namespace

@@ -93,6 +93,11 @@ absl::StatusOr<std::unique_ptr<Lab>> Lab::Create(const LabOptions& options) {
           .status());
   CUPEL_RETURN_IF_ERROR(
       Succeed({"cp", "-a", ImagePath("rootfs"), lab->Path("root")}).status());
+  if (std::getenv("CUPEL_VM_KEEP") != nullptr) {  // Keep
+    CUPEL_RETURN_IF_ERROR(Succeed({"install", Program("tests/vm/quote_tool"),
+                                   lab->RootPath("/usr/bin/quote-tool")})
+                              .status());
+  }
   CUPEL_RETURN_IF_ERROR(lab->StartVerifier(options));
   CUPEL_RETURN_IF_ERROR(lab->AddFile(
       "/etc/cupel/ca.pem", TextOf(lab->Path("pki/ca/certificate.pem"))));

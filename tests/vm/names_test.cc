@@ -9,6 +9,7 @@
 #include "catch2/catch.hpp"
 #include "nlohmann/json.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -89,6 +90,7 @@ TEST_CASE("Names that attack whoever shows them are found and escaped") {
   const auto shown = Require(lab->Tenant({"explain", kAgentId}));
   CHECK_FALSE(absl::StrContains(shown.out, "\x1b"));
   CHECK_FALSE(absl::StrContains(lab->VerifierLog(), "\x1b"));
+  REQUIRE_THAT(Keep(*lab, "vm-names"), IsOk());
 }
 
 TEST_CASE("What has no name of its own is found by the name the kernel gives") {
@@ -123,6 +125,7 @@ TEST_CASE("What has no name of its own is found by the name the kernel gives") {
   // The path that was used first is the one that is recorded.
   CHECK(count("/srv/bound/tool") == 1);
   CHECK(count("/srv/t/tool") == 0);
+  REQUIRE_THAT(Keep(*lab, "vm-nameless"), IsOk());
 }
 
 }  // namespace

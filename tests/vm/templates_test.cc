@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "catch2/catch.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -47,6 +48,7 @@ TEST_CASE("Each template of a real kernel is replayed and trusted",
             0);
   }
   bool added = false;
+  int round = 0;
   for (const std::string append :
        {"ima_hash=sha256 ima_template=ima-ng",
         "ima_hash=sha256 ima_template=ima-sig",
@@ -65,6 +67,7 @@ TEST_CASE("Each template of a real kernel is replayed and trusted",
     REQUIRE_THAT(lab->AwaitTrustedAgain(), IsOk());
     CHECK(ReplayExitCode(*lab, "sha256") == 0);
     CHECK(ReplayExitCode(*lab, "sha1") == 0);
+    REQUIRE_THAT(Keep(*lab, "vm-template-" + std::to_string(round++)), IsOk());
   }
 }
 
@@ -94,6 +97,7 @@ TEST_CASE("A SHA-384 bank that the kernel pads is replayed only as such") {
   REQUIRE_THAT(lab->machine().Do("/usr/bin/busybox true").status(), IsOk());
   CHECK(ReplayExitCode(*lab, "sha384") == 1);
   CHECK(ReplayExitCode(*lab, "sha384", {"--pad-sha1", "sha384"}) == 0);
+  REQUIRE_THAT(Keep(*lab, "vm-padded"), IsOk());
 }
 
 }  // namespace

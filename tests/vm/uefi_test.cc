@@ -10,6 +10,7 @@
 #include "common/util/bytes.h"
 #include "common/util/hex.h"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -46,6 +47,7 @@ TEST_CASE("The event log of UEFI firmware explains PCR 0 to 9", "[beside]") {
   REQUIRE_THAT(lab->Add({"--allowlist", policy}), IsOk());
   REQUIRE_THAT(lab->StartAgent(), IsOk());
   REQUIRE_THAT(lab->AwaitTrustedAgain(), IsOk());
+  REQUIRE_THAT(Keep(*lab, "vm-uefi"), IsOk());
 }
 
 }  // namespace

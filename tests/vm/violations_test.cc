@@ -5,6 +5,7 @@
 
 #include "catch2/catch.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -64,6 +65,7 @@ TEST_CASE("Violations that an operator tolerates leave the machine trusted") {
   REQUIRE_THAT(lab->AwaitState("FAILED"), IsOk());
   const std::vector<std::string> findings = Require(lab->Findings());
   CHECK(std::ranges::count(findings, "ima.digest_mismatch") == 1);
+  REQUIRE_THAT(Keep(*lab, "vm-violations"), IsOk());
 }
 
 }  // namespace

@@ -124,7 +124,9 @@ DoctorRig::DoctorRig() {
         "measure func=MMAP_CHECK mask=MAY_EXEC\n"
         "measure func=BPRM_CHECK mask=MAY_EXEC\n"
         "measure func=MODULE_CHECK\nmeasure func=FIRMWARE_CHECK\n"
-        "measure func=POLICY_CHECK\nmeasure func=KEXEC_KERNEL_CHECK\n");
+        "measure func=POLICY_CHECK\nmeasure func=KEXEC_KERNEL_CHECK\n"
+        "measure func=KEXEC_INITRAMFS_CHECK\nmeasure func=KEXEC_CMDLINE\n"
+        "measure func=KEY_CHECK\nmeasure func=CRITICAL_DATA\n");
   Write("/sys/class/rtc/rtc0/since_epoch",
         absl::StrCat(absl::ToUnixSeconds(machine.now), "\n"));
   Write("/dev/tpmrm0", "");

@@ -1,3 +1,8 @@
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <string>
+
 #include "catch2/catch.hpp"
 #include "tests/agent/doctor/doctor_rig.h"
 #include "tests/support/list_builder.h"
@@ -82,14 +87,21 @@ TEST_CASE("what the command line asks of IMA") {
   CHECK(Says(rig.Check("kernel.cmdline"), Outcome::kUndecided, "cmdline"));
 }
 
-TEST_CASE("the policy's holes are named") {
+// The kernel shows its file for policies to nobody.
+void MakeWriteOnly(const DoctorRig& rig) {
+  REQUIRE(chmod(rig.machine.Path(kPolicy).c_str(), S_IWUSR) == 0);
+}
+
+TEST_CASE("the policy's gaps are named") {
   DoctorRig rig;
   CHECK(Says(rig.Check("ima.policy"), Outcome::kOk,
-             "7 rules (1 dont_measure, 6 measure)"));
+             "11 rules (1 dont_measure, 10 measure)"));
   const std::string good =
       "measure func=MMAP_CHECK mask=MAY_EXEC\n"
       "measure func=MODULE_CHECK\nmeasure func=FIRMWARE_CHECK\n"
-      "measure func=POLICY_CHECK\nmeasure func=KEXEC_KERNEL_CHECK\n";
+      "measure func=POLICY_CHECK\nmeasure func=KEXEC_KERNEL_CHECK\n"
+      "measure func=KEXEC_INITRAMFS_CHECK\nmeasure func=KEXEC_CMDLINE\n"
+      "measure func=KEY_CHECK\nmeasure func=CRITICAL_DATA\n";
   const std::string programs = "measure func=BPRM_CHECK mask=MAY_EXEC\n";
   SECTION("programs are not measured") {
     rig.Write(kPolicy, good);
@@ -99,64 +111,98 @@ TEST_CASE("the policy's holes are named") {
   SECTION("programs of root alone") {
     rig.Write(kPolicy, good + "measure func=BPRM_CHECK uid=0\n");
     CHECK(Says(rig.Check("ima.policy"), Outcome::kFailure,
-               "measured for some alone: measure func=BPRM_CHECK uid=0"));
+               "measured for some alone (measure func=BPRM_CHECK uid=0)"));
   }
   SECTION("tmpfs") {
     rig.Write(
         kPolicy,
         good + "dont_measure func=BPRM_CHECK fsmagic=0x1021994\n" + programs);
     CHECK(Says(rig.Check("ima.policy"), Outcome::kWarning,
-               "a hole for programs: dont_measure func=BPRM_CHECK "
-               "fsmagic=0x1021994 (tmpfs)"));
+               "tmpfs is left out (dont_measure func=BPRM_CHECK "
+               "fsmagic=0x1021994 comes first) of programs"));
   }
   SECTION("the policy itself") {
-    rig.Write(kPolicy,
-              "measure func=MMAP_CHECK\nmeasure func=MODULE_CHECK\n"
-              "measure func=FIRMWARE_CHECK\nmeasure func=KEXEC_KERNEL_CHECK\n" +
-                  programs);
+    const std::string line = "measure func=POLICY_CHECK\n";
+    std::string others = good + programs;
+    others.erase(others.find(line), line.size());
+    rig.Write(kPolicy, others);
     CHECK(Says(rig.Check("ima.policy"), Outcome::kWarning,
                "IMA policies are not measured"));
   }
+  SECTION("everything") {
+    rig.Write(kPolicy, "");
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kFailure, "no policy"));
+  }
 }
 
-TEST_CASE("a policy that can't be read is no pass") {
+TEST_CASE("a policy that was loaded and is not shown is no pass") {
   DoctorRig rig;
   rig.Remove(kPolicy);
-  CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+  CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided,
+             "no CONFIG_IMA_READ_POLICY); tried /etc/ima/ima-policy: "));
   CHECK(Examine(rig.machine).ExitCode() == 2);
 
-  SECTION("... unless the list has the digest of its file") {
+  SECTION("unless the list has the digest of its file") {
+    constexpr char kNoEntry[] = "the list has no entry with its digest";
     const std::string text = "measure func=BPRM_CHECK\n";
     rig.Write(kPolicyFile, text);
-    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, kNoEntry));
     rig.list.AddFile(kPolicyFile, FileDigestOf("another policy"));
     rig.SetList(rig.list);
-    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, kNoEntry));
     rig.list.AddFile(kPolicyFile, FileDigestOf(text));
     rig.SetList(rig.list);
     const auto said = rig.Check("ima.policy");
     CHECK(said.front().outcome == Outcome::kOk);
     CHECK(said.front().text ==
           "1 rules (1 measure), /etc/ima/ima-policy, which the list says was "
-          "loaded");
+          "read");
+    CHECK(said.size() == 10);
   }
-  SECTION("... or the kernel could not have another than its own") {
-    rig.Write(kPolicy, "");  // readable and empty: unlike the kernel's
-    CHECK(Says(rig.Check("ima.policy"), Outcome::kFailure, "no policy"));
+  SECTION("nor where there is no IMA") {
+    rig.Remove(kIma);
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided,
+               "/sys/kernel/security/ima: No such file"));
+  }
+}
+
+TEST_CASE("a kernel that shows no policy, and took none, has its own") {
+  DoctorRig rig;
+  MakeWriteOnly(rig);
+  // Whatever is in the file, and whatever the list has of another.
+  const std::string text = "measure func=BPRM_CHECK\n";
+  rig.Write(kPolicyFile, text);
+  rig.list.AddFile(kPolicyFile, FileDigestOf(text));
+  rig.SetList(rig.list);
+  CHECK(Says(rig.Check("ima.policy"), Outcome::kFailure, "no policy"));
+  SECTION("the command line's") {
     rig.Write("/proc/cmdline", "ima_policy=\"tcb|secure_boot\"\n");
     const auto said = rig.Check("ima.policy");
-    CHECK(said.front().text.find("built in") != std::string::npos);
-    bool has_hole = false;
-    for (const Observation& one : said) {
-      has_hole |= one.outcome == Outcome::kWarning &&
-                  one.text.find("(tmpfs)") != std::string::npos;
-      CHECK(one.outcome != Outcome::kFailure);
-    }
-    CHECK(has_hole);
+    CHECK(said.front().outcome == Outcome::kOk);
+    CHECK(said.front().text ==
+          "20 rules (13 dont_measure, 7 measure), built in, by the kernel's "
+          "command line");
+    CHECK(said.size() == 7);
+    CHECK(std::ranges::all_of(said, [&](const Observation& one) {
+      return one.outcome == Outcome::kWarning || &one == &said.front();
+    }));
+  }
+  SECTION("which has to be read") {
+    rig.Remove("/proc/cmdline");
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "/proc/cmdline"));
+  }
+  SECTION("unless it takes several") {
     rig.Write(kConfig,
               "CONFIG_IMA=y\nCONFIG_TCG_TPM=y\nCONFIG_TCG_TIS=y\n"
               "CONFIG_IMA_WRITE_POLICY=y\n");
-    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided, "can't be read"));
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided,
+               "is write-only (no CONFIG_IMA_READ_POLICY), and the kernel "
+               "takes several policies (CONFIG_IMA_WRITE_POLICY)"));
+  }
+  SECTION("or nobody knows whether it does") {
+    rig.Remove(kConfig);
+    CHECK(Says(rig.Check("ima.policy"), Outcome::kUndecided,
+               "whether the kernel takes several policies is unknown"));
   }
 }
 

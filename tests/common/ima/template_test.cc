@@ -91,7 +91,7 @@ TEST_CASE("every real entry's fields fit its template", "[ima]") {
       ++templates[std::string(entry.template_name)];
     }
   }
-  CHECK(entries == 1120);
+  CHECK(entries == 1664);
   CHECK(templates.size() == 10);
 }
 

@@ -80,7 +80,7 @@ void AddEvent(std::vector<uint8_t>& log, uint32_t pcr, uint32_t type,
 
 TEST_CASE("Event logs of real firmware give the PCRs beside them") {
   const std::string name =
-      GENERATE(std::string("ovmf"), "seabios", "seabios-sha384");
+      GENERATE(std::string("ovmf"), "seabios", "seabios-sha384", "vm-ovmf");
   INFO(name);
   const std::vector<uint8_t> bytes = LogNamed(name);
   const auto log = ParseEventLog(bytes);
