@@ -15,8 +15,6 @@
 namespace cupel::agent {
 namespace {
 
-constexpr char kIma[] = "/sys/kernel/security/ima";
-
 bool IsThere(const Machine& machine, const std::string& path,
              struct stat& info) {
   return stat(machine.Path(path).c_str(), &info) == 0;
@@ -80,9 +78,9 @@ absl::StatusOr<ActiveImaPolicy> FindLoaded(const Machine& machine) {
 
 absl::StatusOr<ActiveImaPolicy> FindActiveImaPolicy(const Machine& machine) {
   struct stat info = {};
-  if (!IsThere(machine, kIma, info)) {
+  if (!IsThere(machine, kImaFolder, info)) {
     return absl::FailedPreconditionError(
-        absl::StrCat(kIma, ": ", std::strerror(errno)));
+        absl::StrCat(kImaFolder, ": ", std::strerror(errno)));
   }
   if (!IsThere(machine, kImaPolicyPath, info)) return FindLoaded(machine);
   // Root may read whatever has the right for nobody, and the kernel refuses it.

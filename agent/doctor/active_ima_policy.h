@@ -10,6 +10,9 @@
 
 namespace cupel::agent {
 
+// What IMA shows of itself, where securityfs is mounted.
+inline constexpr char kImaFolder[] = "/sys/kernel/security/ima";
+
 inline constexpr char kImaPolicyPath[] = "/sys/kernel/security/ima/policy";
 // Where systemd loads one from.
 inline constexpr char kImaPolicyFile[] = "/etc/ima/ima-policy";

@@ -19,7 +19,6 @@ namespace cupel::agent {
 namespace {
 
 constexpr char kSecurityfs[] = "/sys/kernel/security";
-constexpr char kIma[] = "/sys/kernel/security/ima";
 
 // Beside an emulator there is no IMA to look at, and saying so is no pass of
 // anything.
@@ -107,7 +106,7 @@ void CheckSecurityfs(const Machine& machine, Observations& found) {
 
 void CheckKernelConfig(const Machine& machine, Observations& found) {
   if (IsEmulated(machine, found)) return;
-  const bool has_folder = access(machine.Path(kIma).c_str(), F_OK) == 0;
+  const bool has_folder = access(machine.Path(kImaFolder).c_str(), F_OK) == 0;
   const auto config = ReadKernelConfig(machine.root, machine.kernel_release);
   if (!config.ok()) {
     if (has_folder) {
@@ -117,7 +116,7 @@ void CheckKernelConfig(const Machine& machine, Observations& found) {
                  "has it");
     } else if (absl::IsNotFound(config.status())) {
       found.CouldNotCheck(
-          absl::StrCat(config.status().message(), ", and ", kIma,
+          absl::StrCat(config.status().message(), ", and ", kImaFolder,
                        " is not there"),
           "mount securityfs, or put the kernel's configuration into /boot");
     } else {

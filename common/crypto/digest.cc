@@ -172,6 +172,31 @@ Digest Hash(HashAlgorithm algorithm,
   std::abort();  // The caller broke the contract: see CanHash.
 }
 
+HashPrefix::HashPrefix(HashAlgorithm algorithm, std::span<const uint8_t> prefix)
+    : algorithm_(algorithm) {
+  if (algorithm != HashAlgorithm::kSha256) {
+    prefix_.assign(prefix.begin(), prefix.end());
+    return;
+  }
+  SHA256_CTX context;
+  static_assert(sizeof(context) <= sizeof(sha256_));
+  SHA256_Init(&context);
+  SHA256_Update(&context, prefix.data(), prefix.size());
+  std::memcpy(sha256_.data(), &context, sizeof(context));
+}
+
+Digest HashPrefix::HashWith(std::span<const uint8_t> rest) const {
+  if (algorithm_ != HashAlgorithm::kSha256) {
+    return Hash(algorithm_, {prefix_, rest});
+  }
+  SHA256_CTX context;
+  std::memcpy(&context, sha256_.data(), sizeof(context));
+  SHA256_Update(&context, rest.data(), rest.size());
+  Digest digest(algorithm_);
+  SHA256_Final(digest.mutable_bytes().data(), &context);
+  return digest;
+}
+
 void ExtendPcr(Digest& pcr, std::span<const uint8_t> value) {
   pcr = Hash(pcr.algorithm(), {pcr.bytes(), value});
 }

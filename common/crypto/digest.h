@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -110,6 +111,23 @@ Digest Hash(HashAlgorithm algorithm,
 inline Digest Hash(HashAlgorithm algorithm, std::span<const uint8_t> message) {
   return Hash(algorithm, {message});
 }
+
+// Hashes messages that begin alike. With SHA-256 their beginning is hashed
+// once; with the others it is spared no work. A value type.
+class HashPrefix {
+ public:
+  // `algorithm` as for Hash, which HashWith calls.
+  HashPrefix(HashAlgorithm algorithm, std::span<const uint8_t> prefix);
+
+  // The digest of `prefix` and `rest`, one after another.
+  Digest HashWith(std::span<const uint8_t> rest) const;
+
+ private:
+  HashAlgorithm algorithm_;
+  std::vector<uint8_t> prefix_;  // unless SHA-256
+  // OpenSSL's SHA256_CTX behind the prefix.
+  alignas(8) std::array<uint8_t, 112> sha256_{};
+};
 
 // PCR = H(PCR || value), with the PCR's algorithm (TPM 2.0 Part 1, 17.2).
 // `value` may be of any size, as the algorithm's hash takes it.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/ima/hashed_data.h"
@@ -138,8 +139,16 @@ ReplayTarget ReplayTarget::FromValues(std::vector<Value> values) {
 ReplayTarget ReplayTarget::FromComposite(Digest composite,
                                          std::vector<Slot> slots) {
   ReplayTarget target;
+  const auto live = std::ranges::find_if(
+      slots,
+      [](const ReplayTarget::Slot& slot) { return !slot.fixed.has_value(); });
+  std::vector<uint8_t> fixed;
+  for (auto slot = slots.begin(); slot != live; ++slot) {
+    Append(fixed, slot->fixed->bytes());
+  }
   target.composite_ = composite;
-  target.slots_ = std::move(slots);
+  target.fixed_.emplace(composite.algorithm(), fixed);
+  target.slots_.assign(live, slots.end());
   return target;
 }
 
@@ -214,18 +223,20 @@ const Digest& Replayer::Value(HashAlgorithm bank, uint32_t pcr) const {
 
 bool Replayer::Explains(const ReplayTarget& target) const {
   if (target.composite_.has_value()) {
-    std::vector<uint8_t> concatenated;
+    absl::InlinedVector<uint8_t, 4 * crypto::kMaxDigestSize> rest;
+    const auto append = [&](std::span<const uint8_t> value) {
+      rest.insert(rest.end(), value.begin(), value.end());
+    };
     for (const ReplayTarget::Slot& slot : target.slots_) {
       if (slot.fixed.has_value()) {
-        Append(concatenated, slot.fixed->bytes());
+        append(slot.fixed->bytes());
       } else if (BankIndex(slot.bank) < banks_.size()) {
-        Append(concatenated, Value(slot.bank, slot.pcr).bytes());
+        append(Value(slot.bank, slot.pcr).bytes());
       } else {
         return false;
       }
     }
-    return crypto::Hash(target.composite_->algorithm(), concatenated) ==
-           *target.composite_;
+    return target.fixed_->HashWith(rest) == *target.composite_;
   }
   return !target.values_.empty() &&
          std::ranges::all_of(

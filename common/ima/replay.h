@@ -78,7 +78,11 @@ class ReplayTarget {
 
   std::vector<Value> values_;
   std::optional<crypto::Digest> composite_;
+  // The slots that the list extends, and whatever stands behind the first of
+  // them.
   std::vector<Slot> slots_;
+  // Those before: the same for every state, so they are hashed once.
+  std::optional<crypto::HashPrefix> fixed_;
 };
 
 // Carries the PCRs of one or more banks through a list. A value type: a copy is

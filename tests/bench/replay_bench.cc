@@ -107,6 +107,18 @@ void BM_ExtendChain(State& state) {
 }
 BENCHMARK(BM_ExtendChain)->Repetitions(kRepetitions);
 
+bool ReplaysTo(ima::Replayer& replayer, const ima::ReplayTarget& target,
+               const BenchList& list) {
+  bool found = false;
+  ima::ListParser parser{ima::ListOptions{}};
+  const auto status =
+      parser.Feed(list.bytes, [&](std::span<const ima::Entry> entries) {
+        found |= replayer.ExtendUntil(entries, target).has_value();
+        return absl::OkStatus();
+      });
+  return status.ok() && found;
+}
+
 // Parsing, template hashes and extends, and the search for the quoted value.
 void BM_Replay(State& state) {
   const BenchList& list = ReplayList();
@@ -114,19 +126,35 @@ void BM_Replay(State& state) {
     auto replayer = ima::Replayer::Create({{HashAlgorithm::kSha256}});
     const auto target = ima::ReplayTarget::FromValues(
         {{HashAlgorithm::kSha256, ima::kImaPcr, list.pcr10}});
-    bool found = false;
-    ima::ListParser parser{ima::ListOptions{}};
-    const auto status =
-        parser.Feed(list.bytes, [&](std::span<const ima::Entry> entries) {
-          found |= replayer->ExtendUntil(entries, target).has_value();
-          return absl::OkStatus();
-        });
-    Require(status.ok() && found, "the list does not replay");
+    Require(ReplaysTo(*replayer, target, list), "the list does not replay");
   }
   state.SetItemsProcessed(state.iterations() *
                           static_cast<int64_t>(list.entries));
 }
 BENCHMARK(BM_Replay)->Repetitions(kRepetitions);
+
+// The same to a quote's digest over PCR 0 to 10: another digest is compared
+// after every entry.
+void BM_ReplayToQuote(State& state) {
+  const BenchList& list = ReplayList();
+  std::vector<ima::ReplayTarget::Slot> slots;
+  std::vector<uint8_t> values;
+  for (uint32_t pcr = 0; pcr < ima::kImaPcr; ++pcr) {
+    slots.push_back({HashAlgorithm::kSha256, pcr, FileDigestOf("firmware")});
+    Append(values, slots.back().fixed->bytes());
+  }
+  slots.push_back({HashAlgorithm::kSha256, ima::kImaPcr, std::nullopt});
+  Append(values, list.pcr10.bytes());
+  for (auto _ : state) {
+    auto replayer = ima::Replayer::Create({{HashAlgorithm::kSha256}});
+    const auto target = ima::ReplayTarget::FromComposite(
+        crypto::Hash(HashAlgorithm::kSha256, values), slots);
+    Require(ReplaysTo(*replayer, target, list), "the list does not replay");
+  }
+  state.SetItemsProcessed(state.iterations() *
+                          static_cast<int64_t>(list.entries));
+}
+BENCHMARK(BM_ReplayToQuote)->Repetitions(kRepetitions);
 
 // The same without SHA instructions.
 void BM_HashAndExtendPortable(State& state) {
@@ -351,6 +379,8 @@ int main(int argc, char** argv) {
               cupel::crypto::HasShaInstructions() ? "yes" : "no");
   cupel::bench::RatioReporter reporter(
       {{"replay / chain of extends", "BM_Replay", "BM_ExtendChain", 0.6, 0.8},
+       {"replay to a quote / chain of extends", "BM_ReplayToQuote",
+        "BM_ExtendChain", 0, 0},
        {"the same without SHA-NI code", "BM_HashAndExtendPortable",
         "BM_ExtendChain", 0, 0},
        {"appraisal, 10^5 digests / chain of extends", "BM_Appraise",

@@ -20,7 +20,7 @@ TEST_CASE("a policy's lines are rules; comments are none") {
   CHECK(rules[2].text == "measure\\x1b[2J");
 }
 
-std::vector<std::string> Texts(const std::vector<ImaRule>& rules) {
+std::vector<std::string> RuleTexts(const std::vector<ImaRule>& rules) {
   std::vector<std::string> texts;
   for (const ImaRule& rule : rules) texts.push_back(rule.text);
   return texts;
@@ -29,19 +29,19 @@ std::vector<std::string> Texts(const std::vector<ImaRule>& rules) {
 TEST_CASE("the kernel's own rules go by the words of its command line") {
   CHECK(BuiltinImaRules({}, false).empty());
   CHECK(BuiltinImaRules({"secure_boot", "appraise_tcb", "x"}, false).empty());
-  CHECK(Texts(BuiltinImaRules({"critical_data"}, false)) ==
+  CHECK(RuleTexts(BuiltinImaRules({"critical_data"}, false)) ==
         std::vector<std::string>{"measure func=CRITICAL_DATA"});
 
-  const auto tcb = Texts(BuiltinImaRules({"tcb"}, false));
+  const auto tcb = RuleTexts(BuiltinImaRules({"tcb"}, false));
   CHECK(tcb.size() == 20);
   CHECK(tcb.front() == "dont_measure fsmagic=0x9fa0");
   CHECK(tcb.back() == "measure func=POLICY_CHECK");
-  CHECK(Texts(BuiltinImaRules({"secure_boot", "tcb"}, true)) == tcb);
-  const auto legacy = Texts(BuiltinImaRules({}, true));
+  CHECK(RuleTexts(BuiltinImaRules({"secure_boot", "tcb"}, true)) == tcb);
+  const auto legacy = RuleTexts(BuiltinImaRules({}, true));
   CHECK(legacy.size() == 19);
   auto both = tcb;
   both.emplace_back("measure func=CRITICAL_DATA");
-  CHECK(Texts(BuiltinImaRules({"critical_data", "tcb"}, false)) == both);
+  CHECK(RuleTexts(BuiltinImaRules({"critical_data", "tcb"}, false)) == both);
 }
 
 }  // namespace

@@ -196,6 +196,11 @@ TEST_CASE("Hash agrees over any split of a long message") {
       const absl::string_view view = message;
       CHECK(Hash(answer.algorithm, {AsBytes(view.substr(0, at)),
                                     AsBytes(view.substr(at))}) == whole);
+      const HashPrefix prefix(answer.algorithm, AsBytes(view.substr(0, at)));
+      CHECK(prefix.HashWith(AsBytes(view.substr(at))) == whole);
+      // What was hashed before leaves no trace.
+      CHECK_FALSE(prefix.HashWith({}) == whole);
+      CHECK(prefix.HashWith(AsBytes(view.substr(at))) == whole);
     }
   }
 }

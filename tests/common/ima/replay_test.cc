@@ -276,18 +276,32 @@ TEST_CASE("all wanted values have to fit at one and the same prefix", "[ima]") {
 }
 
 TEST_CASE("a composite explains as the values do", "[ima]") {
+  const auto hash = GENERATE(HashAlgorithm::kSha256, HashAlgorithm::kSha384);
   ListBuilder list;
   list.AddFile("/a", FileDigestOf("a")).AddFile("/b", FileDigestOf("b"), 11);
   const Digest pcr0 = FileDigestOf("firmware");
-  const Digest composite =
-      crypto::Hash(HashAlgorithm::kSha384,
-                   {pcr0.bytes(), list.Pcr(HashAlgorithm::kSha256, 10).bytes(),
-                    list.Pcr(HashAlgorithm::kSha256, 11).bytes()});
+  const Digest pcr14 = FileDigestOf("shim");
+  const Digest composite = crypto::Hash(
+      hash, {pcr0.bytes(), list.Pcr(HashAlgorithm::kSha256, 10).bytes(),
+             list.Pcr(HashAlgorithm::kSha256, 11).bytes(), pcr14.bytes()});
   list.AddFile("/c", FileDigestOf("c"));
   const std::vector<Entry> entries = Parse(list.bytes());
   std::vector<ReplayTarget::Slot> slots = {{HashAlgorithm::kSha256, 0, pcr0},
                                            {HashAlgorithm::kSha256, 10, {}},
-                                           {HashAlgorithm::kSha256, 11, {}}};
+                                           {HashAlgorithm::kSha256, 11, {}},
+                                           {HashAlgorithm::kSha256, 14, pcr14}};
+  SECTION("another value before what the list extends") {
+    slots[0].fixed = pcr14;
+    Replayer replayer = Make({{HashAlgorithm::kSha256}});
+    CHECK(replayer.ExtendUntil(entries, ReplayTarget::FromComposite(
+                                            composite, slots)) == std::nullopt);
+  }
+  SECTION("another value behind it") {
+    slots[3].fixed = pcr0;
+    Replayer replayer = Make({{HashAlgorithm::kSha256}});
+    CHECK(replayer.ExtendUntil(entries, ReplayTarget::FromComposite(
+                                            composite, slots)) == std::nullopt);
+  }
   SECTION("the right slots") {
     Replayer replayer = Make({{HashAlgorithm::kSha256}});
     CHECK(replayer.ExtendUntil(
