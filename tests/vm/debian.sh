@@ -32,12 +32,12 @@ command -v mmdebstrap >/dev/null ||
 readonly new_package=datefudge
 
 # What the agent is linked with, and what it asks for by name.
-mapfile -t libraries < <(
-  ldd "$build/agent/cupel-agent" | sed -n 's/^[^/]*\(\/[^ ]*\) (0x.*/\1/p' |
-    xargs realpath | sed 's,^/usr,*,' | xargs -d '\n' dpkg -S | sed 's/:.*//' |
-    sort -u)
-packages=(systemd-sysv initramfs-tools kmod keyutils libtss2-tcti-device0
-  "${libraries[@]}")
+linked=$(ldd "$build/agent/cupel-agent" |
+  sed -n 's/^[^/]*\(\/[^ ]*\) (0x.*/\1/p' | xargs realpath |
+  sed 's,^/usr,*,' | xargs dpkg -S | sed 's/:.*//' | sort -u)
+mapfile -t libraries <<<"$linked"
+packages=(systemd-sysv initramfs-tools ifupdown iproute2 keyutils kmod
+  libtss2-tcti-device0 "${libraries[@]}")
 leave_out=(/usr/share/{man,doc,locale,info}/'*')
 
 # --- The system as its archive has it, and the package that comes later.
@@ -94,8 +94,9 @@ printf 'guest\n' >"$root/etc/hostname"
 # A machine that has been booted before.
 printf 'd432fbb32d1f14a9797ef775bd81c000\n' >"$root/etc/machine-id"
 printf '/dev/vda / ext4 defaults 0 0\n' >"$root/etc/fstab"
-printf '%s\n' '[Match]' 'Type=ether' '[Network]' 'Address=10.0.2.15/24' \
-  'Gateway=10.0.2.2' >"$root/etc/systemd/network/50-guest.network"
+printf '%s\n' 'auto lo' 'iface lo inet loopback' 'auto eth0' \
+  'iface eth0 inet static' '  address 10.0.2.15/24' '  gateway 10.0.2.2' \
+  >"$root/etc/network/interfaces"
 # The way in, for tests.
 install -m 755 "$(command -v busybox)" "$root/usr/bin/busybox"
 install -m 755 packaging/guest/control "$root/usr/sbin/guest-control"
@@ -127,8 +128,10 @@ in_root() {
 }
 : >"$images/log"
 in_root systemd-sysusers
-in_root systemctl enable systemd-networkd cupel-agent guest-control
-# Nobody sits in front of it.
-in_root systemctl mask getty.target serial-getty@ttyS0.service
+in_root systemctl enable cupel-agent guest-control
+# Nobody sits in front of it, and under emulation each unit takes its time.
+in_root systemctl mask getty.target serial-getty@ttyS0.service \
+  dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount \
+  sys-kernel-tracing.mount systemd-update-utmp.service
 in_root update-initramfs -c -k "$version"
 mv "$root/boot/initrd.img-$version" "$images/initramfs"
