@@ -65,6 +65,7 @@ packages=(
   kexec-tools
   keyutils
   kmod
+  mmdebstrap
   ovmf
   qemu-system-x86
   socat

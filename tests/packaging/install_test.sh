@@ -45,6 +45,8 @@ $doc/examples/ima/strict.policy
 $doc/examples/prometheus/cupel.rules.yaml
 $doc/examples/tenant.yaml
 $doc/examples/verifier.yaml
+usr/share/initramfs-tools/hooks/cupel-ima
+usr/share/initramfs-tools/scripts/init-top/00-cupel-ima
 END
   find docs -name '*.md' -printf "$doc/%p\n"
 } | sort >"$stage.expected"

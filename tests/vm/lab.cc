@@ -82,17 +82,20 @@ std::vector<uint8_t> PcrExtendCommand(uint32_t pcr,
 }
 
 absl::StatusOr<std::unique_ptr<Lab>> Lab::Create(const LabOptions& options) {
-  if (const std::string why = TextOf(ImagePath("unavailable")); !why.empty()) {
+  if (const std::string why = TextOf(ImagePath(options.image.unavailable));
+      !why.empty()) {
     std::cout << "skipped: " << why << std::flush;
     std::_Exit(kSkipped);
   }
   std::unique_ptr<Lab> lab(new Lab);
+  lab->image_ = options.image;
   CUPEL_RETURN_IF_ERROR(
       Succeed({CUPEL_SOURCE_DIR "/packaging/guest/tpm.sh", lab->Path("tpm"),
                ImagePath("ca"), options.banks})
           .status());
   CUPEL_RETURN_IF_ERROR(
-      Succeed({"cp", "-a", ImagePath("rootfs"), lab->Path("root")}).status());
+      Succeed({"cp", "-a", ImagePath(options.image.root), lab->Path("root")})
+          .status());
   if (std::getenv("CUPEL_VM_KEEP") != nullptr) {  // Keep
     CUPEL_RETURN_IF_ERROR(Succeed({"install", Program("tests/vm/quote_tool"),
                                    lab->RootPath("/usr/bin/quote-tool")})
@@ -186,7 +189,7 @@ absl::Status Lab::Boot(const std::string& append,
     has_disk_ = true;
   }
   options.kernel = ImagePath("kernel");
-  options.initramfs = ImagePath("initramfs");
+  options.initramfs = ImagePath(image_.initramfs);
   options.disk = Path("disk");
   options.tpm = Path("tpm");
   options.append = append;
@@ -328,11 +331,11 @@ absl::Status Lab::Add(const std::vector<std::string>& options) {
 absl::StatusOr<std::string> Lab::MakePolicy(const std::string& algorithm,
                                             const std::string& list) {
   std::string path = Path(absl::StrCat("policy-", algorithm, ".json"));
-  std::vector<std::string> arguments = {"policy",      "create",
-                                        "--rootfs",    Path("root"),
-                                        "--initramfs", ImagePath("initramfs"),
-                                        "--algo",      algorithm,
-                                        "-o",          path};
+  std::vector<std::string> arguments = {
+      "policy",     "create",      "--rootfs",
+      Path("root"), "--initramfs", ImagePath(image_.initramfs),
+      "--algo",     algorithm,     "-o",
+      path};
   if (!list.empty()) {
     arguments.insert(arguments.end(), {"--ima-list", list, "--buffers"});
   }
@@ -371,7 +374,8 @@ absl::Status Lab::AwaitState(const std::string& state,
       absl::StrCat("not ", state, ": ", shown, "\n", AgentLog()));
 }
 
-absl::Status Lab::AwaitTrustedAgain(std::chrono::seconds timeout) {
+absl::Status Lab::AwaitStateOfNow(const std::string& state,
+                                  std::chrono::seconds timeout) {
   CUPEL_ASSIGN_OR_RETURN(
       const std::string text,
       machine_->Read("/sys/kernel/security/ima/runtime_measurements_count"));
@@ -384,18 +388,18 @@ absl::Status Lab::AwaitTrustedAgain(std::chrono::seconds timeout) {
   while (Clock::now() < deadline) {
     CUPEL_ASSIGN_OR_RETURN(const nlohmann::json status, Status());
     shown = status.dump(1);
-    const std::string state = status.value("state", "");
-    if (state == "FAILED") {
+    const std::string now = status.value("state", "");
+    if (now == "FAILED" && now != state) {
       return absl::FailedPreconditionError(absl::StrCat("FAILED: ", shown));
     }
-    if (state == "TRUSTED" && status.value("entries", uint64_t{0}) >= count &&
+    if (now == state && status.value("entries", uint64_t{0}) >= count &&
         status.value("attestations", uint64_t{0}) > attestations) {
       return absl::OkStatus();
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   return absl::DeadlineExceededError(absl::StrCat(
-      "not TRUSTED with ", count, " entries: ", shown, "\n", AgentLog()));
+      "not ", state, " with ", count, " entries: ", shown, "\n", AgentLog()));
 }
 
 absl::StatusOr<std::vector<std::string>> Lab::Findings() {

@@ -30,7 +30,16 @@ inline constexpr char kAgentId[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
 std::vector<uint8_t> PcrExtendCommand(uint32_t pcr,
                                       const crypto::Digest& digest);
 
+// What a machine boots, below ImagePath.
+struct Image {
+  std::string root = "rootfs";
+  std::string initramfs = "initramfs";
+  // Says why it could not be made, if that is so.
+  std::string unavailable = "unavailable";
+};
+
 struct LabOptions {
+  Image image = {};
   // Active PCR banks of the TPM.
   std::string banks = "sha256";
   // Lines of the verifier's configuration.
@@ -103,10 +112,15 @@ class Lab {
       const std::string& state,
       std::chrono::seconds timeout = std::chrono::seconds(90));
   // Waits until a quote that was made from now on, and that covers at least as
-  // many entries as the list has now, has left the machine TRUSTED. Errors as
-  // AwaitState's.
-  absl::Status AwaitTrustedAgain(
+  // many entries as the list has now, has left the machine in `state`. Errors
+  // as AwaitState's.
+  absl::Status AwaitStateOfNow(
+      const std::string& state,
       std::chrono::seconds timeout = std::chrono::seconds(90));
+  absl::Status AwaitTrustedAgain(
+      std::chrono::seconds timeout = std::chrono::seconds(90)) {
+    return AwaitStateOfNow("TRUSTED", timeout);
+  }
   // The ids of the findings on record, notices apart.
   absl::StatusOr<std::vector<std::string>> Findings();
   // What the verifier has logged.
@@ -125,6 +139,7 @@ class Lab {
   uint16_t attest_port_ = 0;
   uint16_t fleet_port_ = 0;
   std::unique_ptr<testing::VirtualMachine> machine_;
+  Image image_;
   bool has_disk_ = false;
 };
 
