@@ -17,6 +17,7 @@
 #include "common/util/file.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -165,6 +166,7 @@ TEST_CASE(
   CHECK(absl::StrContains(console, "/etc/keys/ima/other.der is refused"));
   CHECK(absl::StrContains(console, "/etc/ima/ima-policy is refused"));
   REQUIRE_THAT(lab->AwaitTrustedAgain(), IsOk());
+  REQUIRE_THAT(Keep(*lab, "vm-debian"), IsOk());
 }
 
 }  // namespace
