@@ -44,6 +44,7 @@ leave_out=(/usr/share/{man,doc,locale,info}/'*')
 
 # The archives that apt has, but for those of others.
 print_sources() {
+  # shellcheck disable=SC2016  # apt's variables
   apt-get indextargets --format 'deb $(SITE) $(RELEASE) $(COMPONENT)' \
     "Created-By: Packages" "Origin: Debian" | sort -u
 }

@@ -17,6 +17,7 @@
 #include "common/util/file.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/status_matchers.h"
+#include "tests/vm/keep.h"
 #include "tests/vm/lab.h"
 
 namespace cupel::vm {
@@ -70,7 +71,9 @@ TEST_CASE(
   const auto lab =
       Require(Lab::Create({.image = {.root = "debian/root",
                                      .initramfs = "debian/initramfs",
-                                     .unavailable = "debian/unavailable"}}));
+                                     .unavailable = "debian/unavailable"},
+                           // Whoever is not added yet asks again soon.
+                           .agent_settings = {"backoff_max: 1s"}}));
   const auto operate = [&](const std::vector<std::string>& arguments) {
     const auto result = Require(lab->Tenant(arguments));
     INFO(result.out << result.err);
@@ -145,6 +148,25 @@ TEST_CASE(
   for (const char* counter : {"reset_count", "restart_count"}) {
     CHECK(again.at(counter) == trusted.at(counter));
   }
+
+  // A key that is none makes no initramfs; one that is none to the kernel, and
+  // a policy that the kernel takes no more, are told on the console.
+  const auto refused = Require(lab->machine().Run(
+      "echo text > /etc/keys/ima/other.der && mkdir /run/image && "
+      "DESTDIR=/run/image /usr/share/initramfs-tools/hooks/cupel-ima"));
+  CHECK(refused.exit_code == 1);
+  CHECK(absl::StrContains(refused.out, "/etc/keys/ima/other.der is no "));
+  REQUIRE_THAT(lab->machine()
+                   .Do("echo 0text > /etc/keys/ima/other.der && "
+                       "/usr/share/initramfs-tools/scripts/init-top/"
+                       "00-cupel-ima")
+                   .status(),
+               IsOk());
+  const std::string console = lab->machine().Console();
+  CHECK(absl::StrContains(console, "/etc/keys/ima/other.der is refused"));
+  CHECK(absl::StrContains(console, "/etc/ima/ima-policy is refused"));
+  REQUIRE_THAT(lab->AwaitTrustedAgain(), IsOk());
+  REQUIRE_THAT(Keep(*lab, "vm-debian"), IsOk());
 }
 
 }  // namespace
