@@ -819,6 +819,102 @@ TEST_CASE_METHOD(Fixture, "A18, A32: both epochs fence a verdict",
   CHECK(EventCount() == events);
 }
 
+TEST_CASE_METHOD(Fixture, "A18, A31: a failure that comes late",
+                 "[contract][verdict]") {
+  constexpr char kNode[] = "node 1";
+  const auto claim = [&](absl::string_view owner) {
+    const auto claimed = store().ClaimAgent(Id(1), owner);
+    REQUIRE_THAT(StatusOf(claimed), IsOk());
+    return *claimed;
+  };
+  MakePending();
+  const AgentRecord agent = claim(kNode);
+  const VerdictWrite late = VerdictFor(agent, AgentState::kFailed);
+  std::vector<uint8_t> ek_name = agent.enrollment->ek_name;
+  const AgentRecord next = claim(kNode);
+  const uint64_t events = EventCount();
+  const auto record = [&] {
+    return store().RecordLateFailure(late, kNode, ek_name);
+  };
+  const auto last_event = [&] {
+    return store().EventsAfter("acme", EventCount() - 1, 1)->front();
+  };
+  SECTION("after a claim of the same verifier") {
+    const int changes = changes_;
+    Record(next, AgentState::kTrusted);
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(changes_ == changes + 2);
+    const AgentRecord failed = Get();
+    CHECK(failed.state == AgentState::kFailed);
+    CHECK(failed.state_reason == "reason");
+    CHECK_FALSE(failed.valid_until.has_value());
+    REQUIRE(failed.findings.size() == 1);
+    CHECK(failed.findings[0].id == "ima.digest_mismatch");
+    // All else is what the later stream has made of it.
+    CHECK(failed.owner_epoch == next.owner_epoch);
+    CHECK(failed.attestation_count == 1);
+    CHECK(failed.progress.entry_count == 12);
+    CHECK(last_event().previous == AgentState::kTrusted);
+    CHECK(last_event().state == AgentState::kFailed);
+    CHECK(last_event().findings.size() == 1);
+    // And washes it off no more.
+    CHECK_THAT(
+        StatusOf(store().RecordVerdict(VerdictFor(next, AgentState::kTrusted))),
+        StatusIs(kAborted, "FAILED"));
+  }
+  SECTION("beside what it has failed for since") {
+    VerdictWrite other = VerdictFor(next, AgentState::kFailed);
+    other.reason = "another reason";
+    other.findings->front().path = "/other";
+    REQUIRE_THAT(StatusOf(store().RecordVerdict(other)), IsOk());
+    const auto recorded = record();
+    REQUIRE_THAT(StatusOf(recorded), IsOk());
+    CHECK(recorded->previous == AgentState::kFailed);
+    CHECK(recorded->record->findings.size() == 2);
+    CHECK(Get().findings.size() == 2);
+    CHECK(Get().state_reason == "another reason");
+    CHECK(EventCount() == events + 2);
+  }
+  SECTION("after the claim of another verifier") {
+    claim("node 2");
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(Get().findings.empty());
+    CHECK(EventCount() == events + 1);
+    CHECK(last_event().state == AgentState::kPending);
+    CHECK(last_event().findings.size() == 1);
+  }
+  SECTION("judged by other settings") {
+    REQUIRE_THAT(Update("acme", Id(1), {}), IsOk());
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(Get().findings.empty());
+    CHECK(EventCount() == events + 2);
+  }
+  SECTION("after an operator has stopped it") {
+    REQUIRE_THAT(store().StopAgent("acme", Id(1), "ann"), IsOk());
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(Get().state == AgentState::kStopped);
+    CHECK(EventCount() == events + 2);
+  }
+  SECTION("of another machine") {
+    ek_name.back() ^= 1;
+    CHECK_THAT(StatusOf(record()), StatusIs(kAborted, "another EK"));
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(EventCount() == events);
+  }
+  SECTION("of an agent that is no more") {
+    REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "ann"), IsOk());
+    CHECK_THAT(StatusOf(record()), StatusIs(kNotFound));
+  }
+  SECTION("without a finding") {
+    CHECK_THAT(StatusOf(store().RecordLateFailure(
+                   VerdictFor(agent, AgentState::kTrusted), kNode, ek_name)),
+               StatusIs(kInvalidArgument, "findings"));
+    CHECK(EventCount() == events);
+  }
+}
+
 TEST_CASE_METHOD(Fixture, "A18: verdicts that are written together are apart",
                  "[contract][verdict]") {
   std::vector<AgentRecord> agents;

@@ -189,6 +189,13 @@ class WatchedStore : public verifier::Store {
     }
     return results;
   }
+  absl::StatusOr<verifier::RecordedVerdict> RecordLateFailure(
+      const verifier::VerdictWrite& write, absl::string_view owner,
+      std::span<const uint8_t> ek_name) override {
+    return Then("RecordLateFailure", [&] {
+      return store_.RecordLateFailure(write, owner, ek_name);
+    });
+  }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Then("RecordSeen", [&] { return store_.RecordSeen(id, time); });
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "common/util/file.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
+#include "common/util/uuid.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/server_builder_option.h"
@@ -185,9 +187,10 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Build(
   return server;
 }
 
-SessionOptions ToSessionOptions(const config::VerifierConfig& config) {
+SessionOptions ToSessionOptions(const config::VerifierConfig& config,
+                                std::string owner) {
   SessionOptions options;
-  options.owner = "verifier";
+  options.owner = std::move(owner);
   options.interval = config.interval;
   options.grace = config.grace;
   if (config.fresh.has_value()) options.fresh = *config.fresh;
@@ -230,7 +233,8 @@ struct Server::Parts {
 
   absl::Status LoadCertificate();
   absl::Status MakeEnroller();
-  void MakeServices();
+  // `owner`: who claims agents.
+  void MakeServices(std::string owner);
   absl::Status Listen();
 
   const config::VerifierConfig config;
@@ -322,7 +326,7 @@ absl::Status Server::Parts::MakeEnroller() {
   return absl::OkStatus();
 }
 
-void Server::Parts::MakeServices() {
+void Server::Parts::MakeServices(std::string owner) {
   pool = std::make_unique<WorkerPool>(config.worker_threads);
   appraisal_pool = std::make_unique<WorkerPool>(config.worker_threads);
   fleet_pool = std::make_unique<WorkerPool>(kFleetThreads);
@@ -330,7 +334,7 @@ void Server::Parts::MakeServices() {
       AttestationService::Surroundings{store, policies, table, *pool,
                                        *appraisal_pool, scheduler, metrics, log,
                                        refusals, *certificate},
-      ToSessionOptions(config), config.max_streams);
+      ToSessionOptions(config, std::move(owner)), config.max_streams);
   enrollment = std::make_unique<EnrollmentService>(*enroller, *pool, metrics,
                                                    log, refusals, *certificate);
   commands = std::make_unique<FleetCommands>(
@@ -411,7 +415,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   Parts& parts = *server->parts_;
   CUPEL_RETURN_IF_ERROR(parts.LoadCertificate());
   CUPEL_RETURN_IF_ERROR(parts.MakeEnroller());
-  parts.MakeServices();
+  // Told from every other process over the same store, its own last run too.
+  CUPEL_ASSIGN_OR_RETURN(const AgentId unique, NewAgentId());
+  parts.MakeServices(absl::StrCat("verifier ", unique.ToString()));
   CUPEL_RETURN_IF_ERROR(parts.Listen());
   parts.housekeeping->Begin();
   const std::shared_ptr<const TlsCredentials> served =

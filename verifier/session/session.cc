@@ -20,6 +20,7 @@
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "verifier/session/boot_setting.h"
+#include "verifier/store/merged_findings.h"
 
 namespace cupel::verifier {
 namespace {
@@ -70,34 +71,6 @@ bool IsOfBoot(const appraisal::Progress& progress, const tpm::ClockInfo& now) {
 bool IsServed(AgentState state) {
   return state == AgentState::kPending || state == AgentState::kTrusted ||
          state == AgentState::kFailed;
-}
-
-bool IsSame(const Finding& a, const Finding& b) {
-  return a.id == b.id && a.path == b.path && a.found == b.found &&
-         a.pcr == b.pcr;
-}
-
-// Failures, and behind them what else was found.
-std::vector<Finding> FailuresFirst(const std::vector<Finding>& findings) {
-  std::vector<Finding> sorted = findings;
-  std::ranges::stable_sort(sorted, [](const Finding& a, const Finding& b) {
-    return a.severity > b.severity;
-  });
-  return sorted;
-}
-
-// `found` now, and what an agent that had failed was on record for: a later,
-// lesser failure doesn't replace it [A31].
-std::vector<Finding> Merge(const std::vector<Finding>& found,
-                           const std::vector<Finding>& on_record) {
-  std::vector<Finding> merged = FailuresFirst(found);
-  for (const Finding& old : on_record) {
-    if (old.severity != Severity::kFailure) continue;
-    const bool known = std::ranges::any_of(
-        found, [&](const Finding& now) { return IsSame(now, old); });
-    if (!known) merged.push_back(old);
-  }
-  return FailuresFirst(merged);
 }
 
 std::string ReasonOf(const Appraisal& appraisal) {
@@ -491,9 +464,11 @@ bool Session::RecordCloneSuspicion() {
       "streams with this attestation key displace one another again and "
       "again: two machines use one TPM's state");
   VerdictWrite write = UnchangedWrite(finding.id);
-  write.findings = Merge({finding}, record_->findings);
+  write.findings = MergeFindings({finding}, record_->findings);
   if (record_->state != AgentState::kFailed) write.state = AgentState::kFailed;
-  if (const absl::Status written = WriteVerdict(write); !written.ok()) {
+  absl::Status written = WriteVerdict(write);
+  if (absl::IsAborted(written)) RecordLateFailure(write).IgnoreError();
+  if (!written.ok()) {
     // It will be seen again: nothing is trusted meanwhile.
     RefuseForStore(written);
     return false;
@@ -804,8 +779,9 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal,
     }
     return write;
   }
-  write.findings = has_failed ? Merge(appraisal.findings, record_->findings)
-                              : Merge(appraisal.findings, {});
+  write.findings = has_failed
+                       ? MergeFindings(appraisal.findings, record_->findings)
+                       : MergeFindings(appraisal.findings, {});
   if (!has_failed) write.state = AgentState::kFailed;
   return write;
 }
@@ -883,13 +859,25 @@ void Session::TakeRecorded(RecordedVerdict recorded) {
   }
 }
 
-// Somebody else owns the agent, or it is to be judged otherwise by now.
+// Another stream has the agent, or it is to be judged otherwise by now.
 void Session::OnFenced(absl::Time now) {
-  phase_ = Phase::kIdle;
   auto record = store_.FindAgent(record_->id);
+  const bool is_lost =
+      record.ok() && record->owner_epoch != record_->owner_epoch;
+  absl::Status status = record.status();
+  // Whoever has hung up on a bad verdict, or has taken its own stream away,
+  // won't bring its evidence again.
+  if (status.ok() && write_->findings.has_value() && (is_lost || !IsOpen())) {
+    status = RecordLateFailure(*write_);
+  }
+  if (absl::IsUnavailable(status) && now < write_until_) {
+    write_again_ = now + kWriteAgainAfter;
+    return;
+  }
+  phase_ = Phase::kIdle;
   if (!record.ok()) return RefuseForStore(record.status());
-  if (record->owner_epoch != record_->owner_epoch) {
-    // Whoever has lost the agent writes nothing of it [A18].
+  if (is_lost) {
+    // Else whoever has lost the agent writes nothing of it [A18].
     return Refuse("another stream of this agent has taken over",
                   options_.retry_soon);
   }
@@ -897,18 +885,21 @@ void Session::OnFenced(absl::Time now) {
     return Refuse(kNotServed, options_.retry_after);
   }
   TakeRecord(*std::move(record));
-  // Whoever has hung up on a bad verdict won't bring its evidence again.
-  if (!IsOpen() && write_->findings.has_value()) {
-    VerdictWrite note = UnchangedWrite(
-        absl::StrCat("judged by settings or policies that have changed since: ",
-                     write_->reason));
-    note.is_event = true;
-    WriteVerdict(note).IgnoreError();
-  }
   whole_list_next_ = true;
   want_now_ = true;
   verdict_findings_.clear();
   FinishRound(/*pending_count=*/0, now);
+}
+
+absl::Status Session::RecordLateFailure(const VerdictWrite& write) {
+  CUPEL_ASSIGN_OR_RETURN(
+      const RecordedVerdict recorded,
+      store_.RecordLateFailure(write, options_.owner,
+                               record_->enrollment->ek_name));
+  if (recorded.record->state != recorded.previous) {
+    output_.OnStateRecorded(recorded.previous, recorded.record->state);
+  }
+  return absl::OkStatus();
 }
 
 void Session::FinishRound(uint64_t pending_count, absl::Time now) {

@@ -40,7 +40,7 @@
 namespace cupel::verifier {
 
 struct SessionOptions {
-  // Who claims agents: this process.
+  // Who claims agents: this process, and no other that uses the store.
   std::string owner;
   // A challenge has to be answered within it, unless the agent's settings say
   // otherwise; TRUSTED lasts for it and `grace`.
@@ -227,6 +227,8 @@ class Session {
   void RecordReason(absl::string_view reason);
   // Store::RecordVerdict, and the record is what it has become.
   absl::Status WriteVerdict(const VerdictWrite& write);
+  // Store::RecordLateFailure of a write that was refused.
+  absl::Status RecordLateFailure(const VerdictWrite& write);
   void Record();
   void TakeRecorded(RecordedVerdict recorded);
   void OnFenced(absl::Time now);

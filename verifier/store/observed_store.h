@@ -163,6 +163,12 @@ class ObservedStore final : public Store {
     for (const auto& result : results) TellOf("RecordVerdict", result.status());
     return results;
   }
+  absl::StatusOr<RecordedVerdict> RecordLateFailure(
+      const VerdictWrite& write, absl::string_view owner,
+      std::span<const uint8_t> ek_name) override {
+    return Tell("RecordLateFailure",
+                store_.RecordLateFailure(write, owner, ek_name));
+  }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Tell("RecordSeen", store_.RecordSeen(id, time));
   }

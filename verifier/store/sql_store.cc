@@ -22,6 +22,7 @@
 #include "verifier/store/bounded_findings.h"
 #include "verifier/store/codec.h"
 #include "verifier/store/ek_list.h"
+#include "verifier/store/merged_findings.h"
 #include "verifier/store/migrations.h"
 #include "verifier/store/policy_names.h"
 
@@ -1571,6 +1572,58 @@ absl::Status SqlStore::ChangeVerdict(Connection& db, absl::Time now,
   }
   one.Settle(std::move(recorded));
   return db.Execute("RELEASE verdict").status();
+}
+
+absl::StatusOr<RecordedVerdict> SqlStore::RecordLateFailure(
+    const VerdictWrite& write, absl::string_view owner,
+    std::span<const uint8_t> ek_name) {
+  if (!write.findings.has_value()) {
+    return absl::InvalidArgumentError("store: a failure without findings");
+  }
+  CUPEL_RETURN_IF_ERROR(CheckText(owner, "owner"));
+  RecordedVerdict recorded{.time = Now()};
+  const auto body = [&](Connection& db) -> absl::Status {
+    CUPEL_ASSIGN_OR_RETURN(const AgentRecord agent, ReadAgent(db, write.id));
+    if (!agent.enrollment.has_value() ||
+        !std::ranges::equal(agent.enrollment->ek_name, ek_name)) {
+      return absl::AbortedError(absl::StrCat("agent ", agent.id.ToString(),
+                                             ": it has another EK by now"));
+    }
+    recorded.previous = agent.state;
+    const std::vector<Finding> merged =
+        MergeFindings(*write.findings, agent.findings);
+    CUPEL_ASSIGN_OR_RETURN(
+        const uint64_t rows,
+        db.Execute(
+            "UPDATE agents SET state = :state, valid_until = NULL,"
+            " state_reason = CASE WHEN state = :same THEN state_reason"
+            " ELSE :reason END,"
+            " findings = :findings,"
+            " clock_info = COALESCE(clock_info, :clock),"
+            " judged_policies = COALESCE(:policies, judged_policies)"
+            " WHERE agent_id = :id AND owner = :owner"
+            " AND policy_epoch = :policy",
+            {StateToSql(AgentState::kFailed), StateToSql(AgentState::kFailed),
+             SqlText(StorableReason(write)),
+             EncodeFindings(Bounded(merged, kRecordBounds)),
+             ClockToSql(write.clock_info), JudgedToSql(write.policies),
+             SqlText(write.id.ToString()), SqlText(owner),
+             SqlNumber(write.policy_epoch)}));
+    const AgentState state = rows == 0 ? agent.state : AgentState::kFailed;
+    const absl::string_view what =
+        rows > 0 ? "found by a stream that another one has taken over from: "
+        : agent.policy_epoch != write.policy_epoch
+            ? "judged by settings or policies that have changed since: "
+            : "found by a verifier that another one has taken over from: ";
+    CUPEL_RETURN_IF_ERROR(WriteEvent(
+        db, recorded.time, agent.tenant, agent.id, agent.state, state,
+        absl::StrCat(what, StorableReason(write)), *write.findings,
+        /*of_findings=*/state == agent.state, write.policies));
+    CUPEL_ASSIGN_OR_RETURN(recorded.record, ReadAgent(db, write.id));
+    return absl::OkStatus();
+  };
+  CUPEL_RETURN_IF_ERROR(Write(Durability::kFull, {.id = write.id}, body));
+  return recorded;
 }
 
 absl::Status SqlStore::RecordSeen(const AgentId& id, absl::Time time) {

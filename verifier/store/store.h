@@ -110,7 +110,7 @@ struct AgentRecord {
   // Grows with each change of settings, of the policies that they name, or of
   // state by an operator: a verdict that was begun before is not recorded.
   uint64_t policy_epoch = 0;
-  // Grows with each claim: only the last claim's owner may write.
+  // Grows with each claim: only the stream of the last one may write.
   uint64_t owner_epoch = 0;
 
   std::optional<absl::Time> valid_until = {};  // of kTrusted and kPending
@@ -384,6 +384,18 @@ class Store {
   // is not an error is stored.
   virtual std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
       std::span<const VerdictWrite> writes) = 0;
+  // The failure (`write` has findings) of a stream that has lost the agent, or
+  // whose verdict something has overtaken: who takes its own stream away hides
+  // nothing by it, and who has lost the agent to another verifier changes
+  // nothing of it. Where `owner` has the agent, by whatever claim, and
+  // settings, policies and the EK `ek_name` are those that were judged by, the
+  // record is FAILED for it, beside what it has failed for already; its
+  // progress stays. Anywhere else it is an event alone, whose text says why.
+  // Always with a record. kAborted, and nothing is written, where the agent has
+  // another EK; kInvalidArgument without findings.
+  virtual absl::StatusOr<RecordedVerdict> RecordLateFailure(
+      const VerdictWrite& write, absl::string_view owner,
+      std::span<const uint8_t> ek_name) = 0;
   virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
   // TRUSTED and PENDING with a valid_until at or before `now` become PENDING
   // without one, each with an event; nothing else of them changes. How many
