@@ -85,7 +85,8 @@ struct Trust {
 TEST_CASE("A17: the store throws, or is away, in the middle of a check") {
   const auto faults = std::make_shared<Faults>();
   LiveScene scene(With(faults));
-  const std::string call = GENERATE("FindAgent", "ClaimAgent", "ListPolicies");
+  const std::string call =
+      GENERATE("FindAgent", "ClaimAgent", "PolicyContentId");
   Faults::Fault fault;
   std::string outcome = "ended: INTERNAL";
   SECTION("an exception") {

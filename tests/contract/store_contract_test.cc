@@ -1265,7 +1265,11 @@ TEST_CASE_METHOD(Fixture, "excludes are left out of an agent's own policies",
 
 struct QuotaFixture : Fixture {
   QuotaFixture()
-      : Fixture({.max_policies = 2, .max_policy_bytes = 10, .max_agents = 2}) {}
+      : Fixture({.max_policies = 2,
+                 .max_policy_bytes = 10,
+                 .max_agents = 2,
+                 .max_enrollment_tokens = 2,
+                 .max_allowed_eks = 2}) {}
 
   // A new agent, pinned to an EK that nobody has seen yet.
   absl::StatusOr<AgentRecord> Add(absl::string_view tenant, int number) {
@@ -1340,6 +1344,76 @@ TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many agents",
   // One that enrols again takes no place, nor does one that nobody has added.
   CHECK_THAT(StatusOf(Enroll(Id(9), "ek9")), IsOk());
   CHECK_THAT(StatusOf(Add("other", 4)), IsOk());
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many enrolment tokens",
+                 "[contract][enroll]") {
+  const auto add = [&](absl::string_view tenant, absl::string_view token) {
+    return store().AddEnrollmentToken(tenant, HexOf(token),
+                                      now_ + absl::Hours(1));
+  };
+  REQUIRE_THAT(add("acme", "first"), IsOk());
+  REQUIRE_THAT(add("acme", "second"), IsOk());
+  CHECK_THAT(add("acme", "third"),
+             StatusIs(kResourceExhausted, "max_enrollment_tokens_per_tenant"));
+  CHECK_THAT(add("other", "third"), IsOk());
+  SECTION("one that was used makes room") {
+    REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1", "first")), IsOk());
+    CHECK_THAT(add("acme", "fourth"), IsOk());
+  }
+  SECTION("those that have expired do, swept or not") {
+    Pass(absl::Hours(1));
+    CHECK_THAT(add("acme", "fourth"), IsOk());
+  }
+  SECTION("the one that was refused is none") {
+    REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1", "third")), IsOk());
+    CHECK(store().FindAgent(Id(1))->tenant == "other");
+  }
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many allowed EKs",
+                 "[contract][operator]") {
+  using Eks = std::vector<std::string>;
+  const auto allow = [&](absl::string_view tenant, const Eks& eks) {
+    return store().AllowEks(tenant, eks, "ann");
+  };
+  const auto count = [&] {
+    return store().ListAllowedEks("acme", "", 10)->size();
+  };
+  REQUIRE_THAT(allow("acme", {HexOf("1")}), IsOk());
+  CHECK_THAT(allow("acme", {HexOf("2"), HexOf("3")}),
+             StatusIs(kResourceExhausted, "max_allowed_eks_per_tenant"));
+  CHECK(count() == 1);
+  REQUIRE_THAT(allow("acme", {HexOf("2")}), IsOk());
+  // Those that are there already take no place.
+  CHECK_THAT(allow("acme", {HexOf("1"), HexOf("2")}), IsOk());
+  CHECK_THAT(allow("other", {HexOf("1"), HexOf("3")}), IsOk());
+  const Eks one = {HexOf("1")};
+  REQUIRE_THAT(store().DisallowEks("acme", one, "ann"), IsOk());
+  CHECK_THAT(allow("acme", {HexOf("3")}), IsOk());
+  CHECK(count() == 2);
+}
+
+TEST_CASE_METHOD(Fixture, "a policy's content is known without its file",
+                 "[contract][policy]") {
+  PutPolicies();
+  REQUIRE_THAT(StatusOf(Put("shared", "all", "{ }", true)), IsOk());
+  const auto check = [&](const char* tenant, const char* name) {
+    const auto content_id = store().PolicyContentId(tenant, name);
+    REQUIRE_THAT(StatusOf(content_id), IsOk());
+    CHECK(*content_id == store().GetPolicy(tenant, name)->content_id);
+    return *content_id;
+  };
+  const std::string before = check("acme", "base");
+  CHECK(before == HexOf("{}"));
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{  }", false)), IsOk());
+  CHECK(check("acme", "base") == HexOf("{  }"));
+  check("acme", "shared/all");
+  check("other", "shared/all");
+  CHECK_THAT(StatusOf(store().PolicyContentId("other", "base")),
+             StatusIs(kNotFound));
+  CHECK_THAT(StatusOf(store().PolicyContentId("acme", "none")),
+             StatusIs(kNotFound, "none"));
 }
 
 TEST_CASE_METHOD(Fixture, "agents are listed by labels, page by page",

@@ -148,6 +148,11 @@ class WatchedStore : public verifier::Store {
                                          absl::string_view name) override {
     return Then("GetPolicy", [&] { return store_.GetPolicy(tenant, name); });
   }
+  absl::StatusOr<std::string> PolicyContentId(absl::string_view tenant,
+                                              absl::string_view name) override {
+    return Then("PolicyContentId",
+                [&] { return store_.PolicyContentId(tenant, name); });
+  }
   absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) override {
     return Then("ListPolicies", [&] { return store_.ListPolicies(tenant); });

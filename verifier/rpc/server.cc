@@ -64,6 +64,8 @@ constexpr int kMaxMetadataSize = 16 << 10;
 constexpr int kMaxAttestStreams = 16;
 constexpr int kMaxFleetStreams = 100;
 constexpr size_t kFleetThreads = 2;
+// A policy takes memory while it is loaded, several times its size.
+constexpr size_t kPolicyThreads = 2;
 // An agent's connection takes no new call after this, while those that it has
 // go on: so a call is never on a connection that is much older, and which
 // certificate it can have been shown is known. gRPC spreads it by a tenth, and
@@ -256,6 +258,7 @@ struct Server::Parts {
 
   std::unique_ptr<WorkerPool> pool;  // of agents' messages
   std::unique_ptr<WorkerPool> appraisal_pool;
+  std::unique_ptr<WorkerPool> policy_pool;
   std::unique_ptr<WorkerPool> fleet_pool;  // of operators, and housekeeping
   std::unique_ptr<FleetCommands> commands;
   std::unique_ptr<AttestationService> attestation;
@@ -329,11 +332,12 @@ absl::Status Server::Parts::MakeEnroller() {
 void Server::Parts::MakeServices(std::string owner) {
   pool = std::make_unique<WorkerPool>(config.worker_threads);
   appraisal_pool = std::make_unique<WorkerPool>(config.worker_threads);
+  policy_pool = std::make_unique<WorkerPool>(kPolicyThreads);
   fleet_pool = std::make_unique<WorkerPool>(kFleetThreads);
   attestation = std::make_unique<AttestationService>(
       AttestationService::Surroundings{store, policies, table, *pool,
-                                       *appraisal_pool, scheduler, metrics, log,
-                                       refusals, *certificate},
+                                       *appraisal_pool, *policy_pool, scheduler,
+                                       metrics, log, refusals, *certificate},
       ToSessionOptions(config, std::move(owner)), config.max_streams);
   enrollment = std::make_unique<EnrollmentService>(*enroller, *pool, metrics,
                                                    log, refusals, *certificate);
@@ -341,8 +345,9 @@ void Server::Parts::MakeServices(std::string owner) {
       store, config.interval, config.grace,
       [this](const AgentId& agent) { return attestation->AttestNow(agent); },
       config.max_attest_now_per_tenant);
-  fleet = std::make_unique<FleetService>(FleetService::Surroundings{
-      store, *commands, gate, *fleet_pool, scheduler, log});
+  fleet = std::make_unique<FleetService>(
+      FleetService::Surroundings{store, *commands, gate, *fleet_pool, scheduler,
+                                 log, config.max_watches_per_tenant});
   policies_service = std::make_unique<PoliciesService>(
       store, gate, *fleet_pool, log, config.max_policy_size, signers);
   housekeeping = std::make_unique<Housekeeping>(
@@ -366,7 +371,8 @@ void Server::Parts::MakeServices(std::string owner) {
     return Metrics::Gauges{
         .agents = agent_counts.Get(),
         .streams = attestation->stream_count(),
-        .agent_queue = pool->queued() + appraisal_pool->queued(),
+        .agent_queue =
+            pool->queued() + appraisal_pool->queued() + policy_pool->queued(),
         .operator_queue = fleet_pool->queued(),
         .certificate_end = certificate->current()->not_after,
         .certificate_stale = certificate->is_stale()};
@@ -460,7 +466,8 @@ void Server::Stop() {
   parts.scheduler.Stop();
   parts.attest_server.reset();
   parts.fleet_server.reset();
-  for (auto* pool : {&parts.appraisal_pool, &parts.pool, &parts.fleet_pool}) {
+  for (auto* pool : {&parts.policy_pool, &parts.appraisal_pool, &parts.pool,
+                     &parts.fleet_pool}) {
     if (*pool != nullptr) (*pool)->Stop();
   }
 }

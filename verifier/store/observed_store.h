@@ -136,6 +136,10 @@ class ObservedStore final : public Store {
                                          absl::string_view name) override {
     return Tell("GetPolicy", store_.GetPolicy(tenant, name));
   }
+  absl::StatusOr<std::string> PolicyContentId(absl::string_view tenant,
+                                              absl::string_view name) override {
+    return Tell("PolicyContentId", store_.PolicyContentId(tenant, name));
+  }
   absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) override {
     return Tell("ListPolicies", store_.ListPolicies(tenant));

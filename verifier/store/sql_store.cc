@@ -368,20 +368,13 @@ std::string By(absl::string_view what, absl::string_view who) {
 absl::StatusOr<uint64_t> CountNaming(Connection& db, absl::string_view tenant,
                                      const PolicyKey& key) {
   const bool is_own = tenant == key.tenant;
-  CUPEL_ASSIGN_OR_RETURN(
-      const auto rows,
-      db.Query("SELECT COUNT(DISTINCT p.agent_id) FROM agent_policies AS p"
-               " JOIN agents AS a ON a.agent_id = p.agent_id"
-               " WHERE p.tenant = :owner AND p.name = :name"
-               " AND (:all = 1 OR a.tenant = :tenant)",
-               "i",
-               {SqlText(key.tenant), SqlText(key.name),
-                SqlNumber(is_own ? 1 : 0), SqlText(tenant)}));
-  if (rows.size() != 1) return absl::InternalError("store: no count");
-  RowReader in(rows.front());
-  const uint64_t count = in.Number();
-  CUPEL_RETURN_IF_ERROR(in.status());
-  return count;
+  return db.QueryNumber(
+      "SELECT COUNT(DISTINCT p.agent_id) FROM agent_policies AS p"
+      " JOIN agents AS a ON a.agent_id = p.agent_id"
+      " WHERE p.tenant = :owner AND p.name = :name"
+      " AND (:all = 1 OR a.tenant = :tenant)",
+      {SqlText(key.tenant), SqlText(key.name), SqlNumber(is_own ? 1 : 0),
+       SqlText(tenant)});
 }
 
 constexpr char kPolicyColumns[] =
@@ -816,7 +809,10 @@ absl::Status SqlStore::AddEnrollmentToken(absl::string_view tenant,
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   CUPEL_RETURN_IF_ERROR(CheckSha256(token_sha256, "token"));
   return Write(
-      Durability::kFull, {.changed = false, .id = {}}, [&](Connection& db) {
+      Durability::kFull, {.changed = false, .id = {}},
+      [&](Connection& db) -> absl::Status {
+        CUPEL_RETURN_IF_ERROR(
+            CheckTokenQuota(db, options_.quotas, tenant, Now()));
         return db
             .Execute(
                 "INSERT INTO enrollment_tokens"
@@ -1162,8 +1158,13 @@ absl::Status SqlStore::AllowEks(absl::string_view tenant,
     CUPEL_RETURN_IF_ERROR(CheckSha256(ek, "EK"));
   }
   return Write(Durability::kFull, {.changed = false, .id = {}},
-               [&](Connection& db) {
-                 return InsertAllowedEks(db, tenant, ek_sha256, who, Now());
+               [&](Connection& db) -> absl::Status {
+                 CUPEL_ASSIGN_OR_RETURN(const uint64_t before,
+                                        CountAllowedEks(db, tenant));
+                 CUPEL_RETURN_IF_ERROR(
+                     InsertAllowedEks(db, tenant, ek_sha256, who, Now()));
+                 return CheckAllowedEkQuota(db, options_.quotas, tenant,
+                                            before);
                });
 }
 
@@ -1328,6 +1329,22 @@ absl::StatusOr<PolicyRecord> SqlStore::GetPolicy(absl::string_view tenant,
                                {SqlText(key.tenant), SqlText(key.name)}));
   if (rows.empty()) return NoSuchPolicy(name);
   return PolicyFromRow(rows.front(), /*has_file=*/true, tenant);
+}
+
+absl::StatusOr<std::string> SqlStore::PolicyContentId(absl::string_view tenant,
+                                                      absl::string_view name) {
+  CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  const PolicyKey key = ResolvePolicyName(tenant, name);
+  Locked& locked = reader();
+  const std::lock_guard lock(locked.mutex);
+  // The column stands before the file.
+  CUPEL_ASSIGN_OR_RETURN(auto content_id,
+                         locked.connection->QueryOne(
+                             "SELECT content_id FROM policies"
+                             " WHERE tenant = :tenant AND name = :name",
+                             't', {SqlText(key.tenant), SqlText(key.name)}));
+  if (!content_id.has_value()) return NoSuchPolicy(name);
+  return std::get<std::string>(*std::move(content_id));
 }
 
 absl::StatusOr<std::vector<PolicyRecord>> SqlStore::ListPolicies(

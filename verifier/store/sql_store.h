@@ -139,6 +139,8 @@ class SqlStore : public Store {
                             absl::string_view who) override;
   absl::StatusOr<PolicyRecord> GetPolicy(absl::string_view tenant,
                                          absl::string_view name) override;
+  absl::StatusOr<std::string> PolicyContentId(absl::string_view tenant,
+                                              absl::string_view name) override;
   absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) override;
   absl::StatusOr<uint64_t> CountAgentsWithPolicy(

@@ -238,8 +238,9 @@ struct AgentFilter {
 // can't hold. kNotFound where the agent or policy doesn't exist *in that
 // tenant*: other tenants' objects don't exist for a caller. kResourceExhausted,
 // with the quota and its option's name, for what would take a tenant over what
-// the store was made to allow: of AddAgent, AddVouchedAgent and PutPolicy, and
-// of Enroll where a token makes the agent its tenant's.
+// the store was made to allow: of AddAgent, AddVouchedAgent, AllowEks,
+// AddEnrollmentToken and PutPolicy, and of Enroll where a token makes the agent
+// its tenant's.
 class Store {
  public:
   virtual ~Store() = default;
@@ -357,6 +358,10 @@ class Store {
                                     absl::string_view who) = 0;
   virtual absl::StatusOr<PolicyRecord> GetPolicy(absl::string_view tenant,
                                                  absl::string_view name) = 0;
+  // PolicyRecord::content_id of GetPolicy's, by one read of an index, however
+  // large the file is.
+  virtual absl::StatusOr<std::string> PolicyContentId(
+      absl::string_view tenant, absl::string_view name) = 0;
   // Without the files: the tenant's own, then those that are shared, by the
   // names that the tenant has for them.
   virtual absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
