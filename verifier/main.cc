@@ -78,9 +78,12 @@ absl::StatusOr<std::unique_ptr<SqlStore>> OpenStore(
   return SqlStore::Open(
       config.store_path,
       {.pending_timeout = config.pending_timeout,
-       .quotas = {.max_policies = config.max_policies_per_tenant,
-                  .max_policy_bytes = config.max_policy_bytes_per_tenant,
-                  .max_agents = config.max_agents_per_tenant}});
+       .quotas = {
+           .max_policies = config.max_policies_per_tenant,
+           .max_policy_bytes = config.max_policy_bytes_per_tenant,
+           .max_agents = config.max_agents_per_tenant,
+           .max_enrollment_tokens = config.max_enrollment_tokens_per_tenant,
+           .max_allowed_eks = config.max_allowed_eks_per_tenant}});
 }
 
 // For whoever has started it with --free-ports.

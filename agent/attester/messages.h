@@ -72,6 +72,7 @@ struct VerdictMessage {
   uint64_t next_byte_offset = 0;
   uint64_t pending_count = 0;
   std::vector<std::string> findings{};
+  std::string reason{};  // why nothing was decided
 };
 
 struct RefusalMessage {

@@ -114,7 +114,8 @@ absl::StatusOr<VerifierMessage> FromProto(const v1::VerifierMessage& message) {
           .next_entry = verdict.next_entry(),
           .next_byte_offset = verdict.next_byte_offset(),
           .pending_count = verdict.pending_count(),
-          .findings = {verdict.findings().begin(), verdict.findings().end()}};
+          .findings = {verdict.findings().begin(), verdict.findings().end()},
+          .reason = verdict.reason()};
     }
     case v1::VerifierMessage::kRefusal:
       return RefusalMessage{

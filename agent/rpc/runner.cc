@@ -157,6 +157,9 @@ std::string Describe(const VerdictMessage& verdict) {
     absl::StrAppend(&text, ": ",
                     EscapeForDisplay(absl::StrJoin(verdict.findings, ", ")));
   }
+  if (!verdict.reason.empty()) {
+    absl::StrAppend(&text, ": ", EscapeForDisplay(verdict.reason));
+  }
   return text;
 }
 

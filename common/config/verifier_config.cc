@@ -149,6 +149,15 @@ const std::vector<Option<VerifierConfig>>& VerifierOptions() {
                  Count(1, kMany),
                  "Its calls to attest an agent at once: so many a second, and "
                  "as many at a\ntime."),
+      MakeOption("max_enrollment_tokens_per_tenant",
+                 &C::max_enrollment_tokens_per_tenant, Count(1, kManyAgents),
+                 "Its enrolment tokens that nobody has used yet and that have "
+                 "not expired ..."),
+      MakeOption("max_allowed_eks_per_tenant", &C::max_allowed_eks_per_tenant,
+                 Count(1, kManyAgents),
+                 "... and the EKs on its list of those that it vouches for."),
+      MakeOption("max_watches_per_tenant", &C::max_watches_per_tenant,
+                 Count(1, kMany), "Its operators that watch events at a time."),
 
       Section("Log", MakeOption("log_level", &C::log_level, Level(),
                                 "The least level that is logged: debug, info, "

@@ -61,6 +61,9 @@ struct VerifierConfig {
   uint32_t max_policies_per_tenant = 10'000;
   uint64_t max_policy_bytes_per_tenant = uint64_t{16} << 30;
   uint32_t max_attest_now_per_tenant = 100;  // a second
+  uint32_t max_enrollment_tokens_per_tenant = 10'000;
+  uint32_t max_allowed_eks_per_tenant = 100'000;
+  uint32_t max_watches_per_tenant = 100;
 
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

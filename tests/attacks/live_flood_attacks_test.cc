@@ -1,5 +1,6 @@
 // Attacks on a running verifier's strength: floods, slow peers, sizes. Each
 // begins with an agent that it trusts, and which it has to go on serving.
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -7,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "common/util/bytes.h"
 #include "tests/attacks/live_scene.h"
 #include "tests/support/status_matchers.h"
@@ -238,11 +240,30 @@ TEST_CASE("A40: one tenant's policies are bounded") {
   scene.CheckUnchanged();
 }
 
+// A watch, from the present on.
+struct Watch {
+  explicit Watch(Operator& who) {
+    v1::WatchRequest request;
+    request.set_with_present(true);
+    stream = who.fleet->Watch(&context, request);
+  }
+  // Of the tenant's agents, of which there has to be one.
+  bool HasBegun() {
+    v1::Event event;
+    return stream->Read(&event);
+  }
+  CallContext context;
+  std::unique_ptr<grpc::ClientReader<v1::Event>> stream;
+};
+
 TEST_CASE("A40: one tenant at its quotas hinders no other") {
   LiveScene scene({.configure = [](auto& config) {
     config.max_agents_per_tenant = 2;
     config.max_policies_per_tenant = 2;
     config.max_attest_now_per_tenant = 1;
+    config.max_enrollment_tokens_per_tenant = 1;
+    config.max_allowed_eks_per_tenant = 1;
+    config.max_watches_per_tenant = 1;
   }});
   Operator other = scene.verifier.As("pki/other");
   const auto add = [](Operator& who, char digit) {
@@ -271,6 +292,25 @@ TEST_CASE("A40: one tenant at its quotas hinders no other") {
     attested = other.Call(&v1::Fleet::Stub::AttestNow, attest);
   } while (attested.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
   refused(attested, "max_attest_now_per_tenant");
+  const auto create_token = [](Operator& who) {
+    return who.Call(&v1::Fleet::Stub::CreateToken, v1::CreateTokenRequest());
+  };
+  CHECK(create_token(other).ok());
+  refused(create_token(other), "max_enrollment_tokens_per_tenant");
+  const auto allow = [](Operator& who, char digit) {
+    v1::AllowEksRequest request;
+    request.add_ek_sha256(std::string(64, digit));
+    return who.Call(&v1::Fleet::Stub::AllowEks, request);
+  };
+  CHECK(allow(other, '1').ok());
+  refused(allow(other, '2'), "max_allowed_eks_per_tenant");
+  Watch first(other);
+  CHECK(first.HasBegun());
+  {
+    Watch second(other);
+    CHECK_FALSE(second.HasBegun());
+    refused(second.stream->Finish(), "max_watches_per_tenant");
+  }
 
   // The victim's tenant has one agent and one policy, and room for more.
   scene.CheckUnchanged();
@@ -280,6 +320,16 @@ TEST_CASE("A40: one tenant at its quotas hinders no other") {
   CHECK(scene.stream->Round() == "TRUSTED");
   CHECK(own.PutPolicy("more", file, true).ok());
   CHECK(add(own, '4').ok());
+  CHECK(create_token(own).ok());
+  CHECK(allow(own, '1').ok());
+  Watch own_watch(own);
+  CHECK(own_watch.HasBegun());
+  // And one that has ended makes room.
+  first.context.TryCancel();
+  Await([&] {
+    Watch again(other);
+    return again.HasBegun();
+  });
   scene.CheckVictimLives();
 }
 
@@ -316,6 +366,69 @@ TEST_CASE("A40: one tenant's calls don't keep the others waiting") {
   CHECK(scene.Shown().state() == v1::STATE_TRUSTED);
   scene.UpdatePolicy(scene.victim);
   CHECK_THAT(scene.stream->Settle(), StartsWith("TRUSTED"));
+}
+
+TEST_CASE("A15, A40: a policy that takes long to load keeps nobody waiting") {
+  // The other tenant's policy is on its way for as long as the test lasts; more
+  // machines wait for it than there are threads for their messages.
+  absl::Notification loading;
+  absl::Notification done;
+  std::atomic<int> loads = 0;
+  std::atomic<bool> is_slow = false;
+  LiveScene scene({.configure = [](auto& config) { config.worker_threads = 1; },
+                   .before_store_call =
+                       [&](absl::string_view call) {
+                         if (call == "GetPolicy" && is_slow.exchange(false)) {
+                           loading.Notify();
+                           done.WaitForNotificationWithTimeout(
+                               absl::Seconds(60));
+                         }
+                         if (call == "GetPolicy") ++loads;
+                         return absl::OkStatus();
+                       }});
+  std::vector<std::unique_ptr<FakeTpmMachine>> machines;
+  for (const int number : {2, 3, 4}) {
+    machines.push_back(
+        std::make_unique<FakeTpmMachine>(scene.deployment.vendor, number));
+    scene.Enroll(*machines.back());
+    scene.Add(*machines.back(), "pki/other");
+  }
+  const std::string name = PolicyNameOf(*machines[0]);
+  for (const auto& machine : machines) {
+    v1::UpdateAgentRequest update;
+    update.mutable_selector()->set_agent_id(machine->id().ToString());
+    update.mutable_settings()->add_policies(name);
+    update.add_changed("policies");
+    REQUIRE(scene.verifier.As("pki/other")
+                .Call(&v1::Fleet::Stub::UpdateAgents, update)
+                .ok());
+  }
+  loads = 0;
+  is_slow = true;
+  std::vector<std::unique_ptr<HostileStream>> waiting;
+  for (const auto& machine : machines) {
+    waiting.push_back(
+        std::make_unique<HostileStream>(scene.verifier.Attest(), *machine));
+    REQUIRE(waiting.back()->SendHello());
+    const auto challenge = waiting.back()->AwaitChallenge();
+    REQUIRE(challenge.has_value());
+    REQUIRE(waiting.back()->SendQuote(*challenge));
+  }
+  REQUIRE(loading.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  scene.victim.machine.Run("/usr/bin/sh");
+  CHECK(scene.stream->Round() == "TRUSTED");
+  scene.victim.machine.policy.digests["/tmp/more"] = {FileDigestOf("more")};
+  // A policy that is new and small comes in meanwhile.
+  scene.UpdatePolicy(scene.victim);
+  CHECK(scene.stream->Settle() == "TRUSTED");
+  CHECK(loads == 1);
+  done.Notify();
+  for (const auto& stream : waiting) {
+    REQUIRE(stream->AwaitListRequest());
+    REQUIRE(stream->SendList());
+    CHECK(stream->Outcome() == "TRUSTED");
+  }
+  CHECK(loads == 2);
 }
 
 }  // namespace

@@ -456,6 +456,29 @@ TEST_CASE("A25: a bank that is not allocated") {
   scene.CheckVictimLives();
 }
 
+TEST_CASE("A7: a machine whose TPM has SHA-1 alone") {
+  LiveScene scene;
+  FakeTpmMachine old(scene.deployment.vendor, 2, {HashAlgorithm::kSha1});
+  scene.Enroll(old);
+  scene.Add(old);
+  HostileStream stream(scene.verifier.Attest(), old);
+  REQUIRE(stream.SendHello());
+  const auto challenge = stream.AwaitChallenge();
+  REQUIRE(challenge.has_value());
+  REQUIRE(stream.SendQuote(*challenge));
+  CHECK(stream.Outcome() == "PENDING");
+  // Both ends are told what to do about it.
+  const verifier::AgentRecord record = scene.verifier.Record(old.id());
+  CHECK(record.state == AgentState::kPending);
+  CHECK(absl::StrContains(record.state_reason, "tpm2_pcrallocate sha256:all"));
+  CHECK(stream.verdict().reason() == record.state_reason);
+  CHECK(record.attestation_count == 0);
+  // Nothing but permission makes it more.
+  const auto next = stream.AwaitChallenge();
+  REQUIRE(next.has_value());
+  scene.CheckUnchanged();
+}
+
 TEST_CASE("A25: a bank that firmware never extended") {
   LiveScene scene;
   FakeTpmMachine bare(scene.deployment.vendor, 2);

@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/synchronization/notification.h"
 #include "common/util/bytes.h"
 #include "tests/attacks/live_scene.h"
 #include "tests/support/status_matchers.h"
@@ -84,7 +85,8 @@ struct Trust {
 TEST_CASE("A17: the store throws, or is away, in the middle of a check") {
   const auto faults = std::make_shared<Faults>();
   LiveScene scene(With(faults));
-  const std::string call = GENERATE("FindAgent", "ClaimAgent", "ListPolicies");
+  const std::string call =
+      GENERATE("FindAgent", "ClaimAgent", "PolicyContentId");
   Faults::Fault fault;
   std::string outcome = "ended: INTERNAL";
   SECTION("an exception") {
@@ -275,6 +277,11 @@ TEST_CASE("A18: a verifier that has lost the agent writes nothing") {
   CHECK_THAT(scene.stream->Round(),
              StartsWith("refused: another stream of this agent"));
   scene.CheckUnchanged();
+  // But what it saw is told.
+  const auto events = scene.verifier.store().EventsAfter("default", 0, 1000);
+  REQUIRE_THAT(StatusOf(events), IsOk());
+  CHECK(absl::StrContains(events->back().text, "found by a verifier that") ==
+        is_evil);
   // The new owner goes on, and sees what there is to be seen.
   CHECK(there.Round() == (is_evil ? "FAILED ima.not_in_policy" : "TRUSTED"));
 }
@@ -309,6 +316,41 @@ TEST_CASE("A18: a verifier loses the agent while it judges it") {
              StartsWith("refused: another stream of this agent"));
   CHECK(scene.State() == AgentState::kFailed);
   CHECK(scene.Findings() == std::vector<std::string>{"ima.not_in_policy"});
+}
+
+TEST_CASE("A31: an agent that takes its stream away from a bad verdict") {
+  absl::Notification judged;
+  absl::Notification taken;
+  const auto faults = std::make_shared<Faults>();
+  LiveScene scene(With(faults));
+  faults->Set(
+      "RecordVerdict",
+      [&] {
+        judged.Notify();
+        taken.WaitForNotificationWithTimeout(absl::Seconds(20));
+        return absl::OkStatus();
+      },
+      1);
+  scene.victim.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  const auto challenge = scene.stream->AwaitChallenge();
+  REQUIRE(challenge.has_value());
+  REQUIRE(scene.stream->SendQuote(*challenge));
+  REQUIRE(scene.stream->SendList());
+  REQUIRE(judged.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  // Evil, and at once clean: the file went with a reboot.
+  scene.victim.machine.Reboot();
+  const bool hangs_up = GENERATE(false, true);
+  if (hangs_up) scene.stream->HangUp();
+  std::unique_ptr<HostileStream> next = scene.Connect();
+  CHECK(next->Prove());
+  taken.Notify();
+  CHECK(next->SendList());
+  next->Outcome();
+  Await([&] { return scene.State() == AgentState::kFailed; });
+  CHECK(scene.Findings() == std::vector<std::string>{"ima.not_in_policy"});
+  CHECK(scene.Record().findings.at(0).path == "/tmp/evil");
+  CHECK(absl::StrContains(scene.verifier.log(), "failed"));
+  CHECK_THAT(next->Round(), StartsWith("FAILED"));
 }
 
 TEST_CASE("A18: an agent that no verifier watches is seen to be so") {

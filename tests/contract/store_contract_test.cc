@@ -819,6 +819,102 @@ TEST_CASE_METHOD(Fixture, "A18, A32: both epochs fence a verdict",
   CHECK(EventCount() == events);
 }
 
+TEST_CASE_METHOD(Fixture, "A18, A31: a failure that comes late",
+                 "[contract][verdict]") {
+  constexpr char kNode[] = "node 1";
+  const auto claim = [&](absl::string_view owner) {
+    const auto claimed = store().ClaimAgent(Id(1), owner);
+    REQUIRE_THAT(StatusOf(claimed), IsOk());
+    return *claimed;
+  };
+  MakePending();
+  const AgentRecord agent = claim(kNode);
+  const VerdictWrite late = VerdictFor(agent, AgentState::kFailed);
+  std::vector<uint8_t> ek_name = agent.enrollment->ek_name;
+  const AgentRecord next = claim(kNode);
+  const uint64_t events = EventCount();
+  const auto record = [&] {
+    return store().RecordLateFailure(late, kNode, ek_name);
+  };
+  const auto last_event = [&] {
+    return store().EventsAfter("acme", EventCount() - 1, 1)->front();
+  };
+  SECTION("after a claim of the same verifier") {
+    const int changes = changes_;
+    Record(next, AgentState::kTrusted);
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(changes_ == changes + 2);
+    const AgentRecord failed = Get();
+    CHECK(failed.state == AgentState::kFailed);
+    CHECK(failed.state_reason == "reason");
+    CHECK_FALSE(failed.valid_until.has_value());
+    REQUIRE(failed.findings.size() == 1);
+    CHECK(failed.findings[0].id == "ima.digest_mismatch");
+    // All else is what the later stream has made of it.
+    CHECK(failed.owner_epoch == next.owner_epoch);
+    CHECK(failed.attestation_count == 1);
+    CHECK(failed.progress.entry_count == 12);
+    CHECK(last_event().previous == AgentState::kTrusted);
+    CHECK(last_event().state == AgentState::kFailed);
+    CHECK(last_event().findings.size() == 1);
+    // And washes it off no more.
+    CHECK_THAT(
+        StatusOf(store().RecordVerdict(VerdictFor(next, AgentState::kTrusted))),
+        StatusIs(kAborted, "FAILED"));
+  }
+  SECTION("beside what it has failed for since") {
+    VerdictWrite other = VerdictFor(next, AgentState::kFailed);
+    other.reason = "another reason";
+    other.findings->front().path = "/other";
+    REQUIRE_THAT(StatusOf(store().RecordVerdict(other)), IsOk());
+    const auto recorded = record();
+    REQUIRE_THAT(StatusOf(recorded), IsOk());
+    CHECK(recorded->previous == AgentState::kFailed);
+    CHECK(recorded->record->findings.size() == 2);
+    CHECK(Get().findings.size() == 2);
+    CHECK(Get().state_reason == "another reason");
+    CHECK(EventCount() == events + 2);
+  }
+  SECTION("after the claim of another verifier") {
+    claim("node 2");
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(Get().findings.empty());
+    CHECK(EventCount() == events + 1);
+    CHECK(last_event().state == AgentState::kPending);
+    CHECK(last_event().findings.size() == 1);
+  }
+  SECTION("judged by other settings") {
+    REQUIRE_THAT(Update("acme", Id(1), {}), IsOk());
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(Get().findings.empty());
+    CHECK(EventCount() == events + 2);
+  }
+  SECTION("after an operator has stopped it") {
+    REQUIRE_THAT(store().StopAgent("acme", Id(1), "ann"), IsOk());
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(Get().state == AgentState::kStopped);
+    CHECK(EventCount() == events + 2);
+  }
+  SECTION("of another machine") {
+    ek_name.back() ^= 1;
+    CHECK_THAT(StatusOf(record()), StatusIs(kAborted, "another EK"));
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(EventCount() == events);
+  }
+  SECTION("of an agent that is no more") {
+    REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "ann"), IsOk());
+    CHECK_THAT(StatusOf(record()), StatusIs(kNotFound));
+  }
+  SECTION("without a finding") {
+    CHECK_THAT(StatusOf(store().RecordLateFailure(
+                   VerdictFor(agent, AgentState::kTrusted), kNode, ek_name)),
+               StatusIs(kInvalidArgument, "findings"));
+    CHECK(EventCount() == events);
+  }
+}
+
 TEST_CASE_METHOD(Fixture, "A18: verdicts that are written together are apart",
                  "[contract][verdict]") {
   std::vector<AgentRecord> agents;
@@ -1169,7 +1265,11 @@ TEST_CASE_METHOD(Fixture, "excludes are left out of an agent's own policies",
 
 struct QuotaFixture : Fixture {
   QuotaFixture()
-      : Fixture({.max_policies = 2, .max_policy_bytes = 10, .max_agents = 2}) {}
+      : Fixture({.max_policies = 2,
+                 .max_policy_bytes = 10,
+                 .max_agents = 2,
+                 .max_enrollment_tokens = 2,
+                 .max_allowed_eks = 2}) {}
 
   // A new agent, pinned to an EK that nobody has seen yet.
   absl::StatusOr<AgentRecord> Add(absl::string_view tenant, int number) {
@@ -1244,6 +1344,76 @@ TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many agents",
   // One that enrols again takes no place, nor does one that nobody has added.
   CHECK_THAT(StatusOf(Enroll(Id(9), "ek9")), IsOk());
   CHECK_THAT(StatusOf(Add("other", 4)), IsOk());
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many enrolment tokens",
+                 "[contract][enroll]") {
+  const auto add = [&](absl::string_view tenant, absl::string_view token) {
+    return store().AddEnrollmentToken(tenant, HexOf(token),
+                                      now_ + absl::Hours(1));
+  };
+  REQUIRE_THAT(add("acme", "first"), IsOk());
+  REQUIRE_THAT(add("acme", "second"), IsOk());
+  CHECK_THAT(add("acme", "third"),
+             StatusIs(kResourceExhausted, "max_enrollment_tokens_per_tenant"));
+  CHECK_THAT(add("other", "third"), IsOk());
+  SECTION("one that was used makes room") {
+    REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1", "first")), IsOk());
+    CHECK_THAT(add("acme", "fourth"), IsOk());
+  }
+  SECTION("those that have expired do, swept or not") {
+    Pass(absl::Hours(1));
+    CHECK_THAT(add("acme", "fourth"), IsOk());
+  }
+  SECTION("the one that was refused is none") {
+    REQUIRE_THAT(StatusOf(Enroll(Id(1), "ek1", "third")), IsOk());
+    CHECK(store().FindAgent(Id(1))->tenant == "other");
+  }
+}
+
+TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many allowed EKs",
+                 "[contract][operator]") {
+  using Eks = std::vector<std::string>;
+  const auto allow = [&](absl::string_view tenant, const Eks& eks) {
+    return store().AllowEks(tenant, eks, "ann");
+  };
+  const auto count = [&] {
+    return store().ListAllowedEks("acme", "", 10)->size();
+  };
+  REQUIRE_THAT(allow("acme", {HexOf("1")}), IsOk());
+  CHECK_THAT(allow("acme", {HexOf("2"), HexOf("3")}),
+             StatusIs(kResourceExhausted, "max_allowed_eks_per_tenant"));
+  CHECK(count() == 1);
+  REQUIRE_THAT(allow("acme", {HexOf("2")}), IsOk());
+  // Those that are there already take no place.
+  CHECK_THAT(allow("acme", {HexOf("1"), HexOf("2")}), IsOk());
+  CHECK_THAT(allow("other", {HexOf("1"), HexOf("3")}), IsOk());
+  const Eks one = {HexOf("1")};
+  REQUIRE_THAT(store().DisallowEks("acme", one, "ann"), IsOk());
+  CHECK_THAT(allow("acme", {HexOf("3")}), IsOk());
+  CHECK(count() == 2);
+}
+
+TEST_CASE_METHOD(Fixture, "a policy's content is known without its file",
+                 "[contract][policy]") {
+  PutPolicies();
+  REQUIRE_THAT(StatusOf(Put("shared", "all", "{ }", true)), IsOk());
+  const auto check = [&](const char* tenant, const char* name) {
+    const auto content_id = store().PolicyContentId(tenant, name);
+    REQUIRE_THAT(StatusOf(content_id), IsOk());
+    CHECK(*content_id == store().GetPolicy(tenant, name)->content_id);
+    return *content_id;
+  };
+  const std::string before = check("acme", "base");
+  CHECK(before == HexOf("{}"));
+  REQUIRE_THAT(StatusOf(Put("acme", "base", "{  }", false)), IsOk());
+  CHECK(check("acme", "base") == HexOf("{  }"));
+  check("acme", "shared/all");
+  check("other", "shared/all");
+  CHECK_THAT(StatusOf(store().PolicyContentId("other", "base")),
+             StatusIs(kNotFound));
+  CHECK_THAT(StatusOf(store().PolicyContentId("acme", "none")),
+             StatusIs(kNotFound, "none"));
 }
 
 TEST_CASE_METHOD(Fixture, "agents are listed by labels, page by page",

@@ -703,6 +703,80 @@ const std::map<std::string, std::function<void(Bench&)>>& Effects() {
                  grpc::StatusCode::FAILED_PRECONDITION);
          }
        }},
+      {"max_enrollment_tokens_per_tenant",
+       [](Bench& bench) {
+         const auto create = [&bench] {
+           Context context;
+           v1::CreateTokenReply reply;
+           return v1::Fleet::NewStub(bench.program.Fleet("operator"))
+               ->CreateToken(&context, v1::CreateTokenRequest(), &reply);
+         };
+         bench.program.Start({"max_enrollment_tokens_per_tenant=1"});
+         CHECK(create().ok());
+         const grpc::Status status = create();
+         CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+         CHECK(absl::StrContains(status.error_message(),
+                                 "max_enrollment_tokens_per_tenant"));
+         bench.program.Start({"max_enrollment_tokens_per_tenant=2"});
+         CHECK(create().ok());
+       }},
+      {"max_allowed_eks_per_tenant",
+       [](Bench& bench) {
+         const auto allow = [&bench](char digit) {
+           Context context;
+           v1::AllowEksRequest request;
+           request.add_ek_sha256(std::string(64, digit));
+           v1::AllowEksReply reply;
+           return v1::Fleet::NewStub(bench.program.Fleet("operator"))
+               ->AllowEks(&context, request, &reply);
+         };
+         bench.program.Start({"max_allowed_eks_per_tenant=1"});
+         CHECK(allow('1').ok());
+         const grpc::Status status = allow('2');
+         CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+         CHECK(absl::StrContains(status.error_message(),
+                                 "max_allowed_eks_per_tenant"));
+         bench.program.Start({"max_allowed_eks_per_tenant=2"});
+         CHECK(allow('2').ok());
+       }},
+      {"max_watches_per_tenant",
+       [](Bench& bench) {
+         struct Watch {
+           explicit Watch(Bench& bench)
+               : fleet(v1::Fleet::NewStub(bench.program.Fleet("operator"))) {
+             v1::WatchRequest request;
+             request.set_with_present(true);
+             stream = fleet->Watch(&context, request);
+           }
+           bool HasBegun() {
+             v1::Event event;
+             return stream->Read(&event);
+           }
+           Context context;
+           std::unique_ptr<v1::Fleet::Stub> fleet;
+           std::unique_ptr<grpc::ClientReader<v1::Event>> stream;
+         };
+         bench.Add();
+         bench.program.Start({"max_watches_per_tenant=1"});
+         {
+           Watch first(bench);
+           CHECK(first.HasBegun());
+           Watch second(bench);
+           CHECK_FALSE(second.HasBegun());
+           const grpc::Status status = second.stream->Finish();
+           CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+           CHECK(absl::StrContains(status.error_message(),
+                                   "max_watches_per_tenant"));
+           first.context.TryCancel();
+         }
+         bench.program.Start({"max_watches_per_tenant=2"});
+         Watch first(bench);
+         CHECK(first.HasBegun());
+         Watch second(bench);
+         CHECK(second.HasBegun());
+         first.context.TryCancel();
+         second.context.TryCancel();
+       }},
       {"log_level",
        [](Bench& bench) {
          bench.program.Start();

@@ -165,9 +165,12 @@ void LiveVerifier::Start() {
   auto opened = verifier::SqlStore::Open(
       config_.store_path,
       {.clock = [this] { return deployment_.Now(); },
-       .quotas = {.max_policies = config_.max_policies_per_tenant,
-                  .max_policy_bytes = config_.max_policy_bytes_per_tenant,
-                  .max_agents = config_.max_agents_per_tenant}});
+       .quotas = {
+           .max_policies = config_.max_policies_per_tenant,
+           .max_policy_bytes = config_.max_policy_bytes_per_tenant,
+           .max_agents = config_.max_agents_per_tenant,
+           .max_enrollment_tokens = config_.max_enrollment_tokens_per_tenant,
+           .max_allowed_eks = config_.max_allowed_eks_per_tenant}});
   REQUIRE_THAT(opened.status(), IsOk());
   store_ = *std::move(opened);
   watched_ = std::make_unique<WatchedStore>(

@@ -148,6 +148,11 @@ class WatchedStore : public verifier::Store {
                                          absl::string_view name) override {
     return Then("GetPolicy", [&] { return store_.GetPolicy(tenant, name); });
   }
+  absl::StatusOr<std::string> PolicyContentId(absl::string_view tenant,
+                                              absl::string_view name) override {
+    return Then("PolicyContentId",
+                [&] { return store_.PolicyContentId(tenant, name); });
+  }
   absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) override {
     return Then("ListPolicies", [&] { return store_.ListPolicies(tenant); });
@@ -188,6 +193,13 @@ class WatchedStore : public verifier::Store {
       }
     }
     return results;
+  }
+  absl::StatusOr<verifier::RecordedVerdict> RecordLateFailure(
+      const verifier::VerdictWrite& write, absl::string_view owner,
+      std::span<const uint8_t> ek_name) override {
+    return Then("RecordLateFailure", [&] {
+      return store_.RecordLateFailure(write, owner, ek_name);
+    });
   }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Then("RecordSeen", [&] { return store_.RecordSeen(id, time); });

@@ -118,6 +118,7 @@ v1::VerifierMessage ToProto(const VerdictMessage& message) {
   for (const std::string& finding : message.findings) {
     verdict.add_findings(finding);
   }
+  verdict.set_reason(EscapeForDisplay(message.reason));
   return result;
 }
 

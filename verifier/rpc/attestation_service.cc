@@ -179,6 +179,23 @@ class AttestationStream final
     Send(ToProto(message));
     End(grpc::Status::OK);
   }
+  // What waits takes no thread. A tenant has one of them at most.
+  void PostPolicyLoad(PolicyRequest request) override {
+    const std::string tenant = request.tenant;
+    service_.surroundings_.policy_pool.Post(
+        tenant, [self = shared_from_this(), request = std::move(request)] {
+          try {
+            self->Post([loaded = self->service_.surroundings_.policies.Get(
+                            request)](AttestationStream& stream) {
+              stream.PolicyLoaded(loaded);
+            });
+          } catch (const std::exception& error) {
+            self->PostBreakOff(error.what());
+          } catch (...) {
+            self->PostBreakOff("something was thrown that is no exception");
+          }
+        });
+  }
   void PostAppraisal(AppraisalJob job) override {
     // Of a piece that passes, as almost all do, there is no line.
     if (agent_.has_value() && job.first_entry == 0) {
@@ -204,11 +221,7 @@ class AttestationStream final
               stream.session_->OnAppraised(std::move(*outcome), SteadyNow());
             });
           } catch (const std::exception& error) {
-            // Else the session would wait for ever.
-            self->Post(
-                [why = std::string(error.what())](AttestationStream& stream) {
-                  stream.BreakOff(why);
-                });
+            self->PostBreakOff(error.what());
           }
         });
   }
@@ -293,6 +306,12 @@ class AttestationStream final
     small_job_.reset();
     Abandon();
   }
+  // For work elsewhere that has failed: the session would wait for ever.
+  void PostBreakOff(std::string why) {
+    Post([why = std::move(why)](AttestationStream& stream) {
+      stream.BreakOff(why);
+    });
+  }
   void Abandon() {
     End(grpc::Status(grpc::StatusCode::INTERNAL, ""));
     if (done_) Forget();
@@ -350,6 +369,17 @@ class AttestationStream final
       return;
     }
     Take();
+    // Nothing is read while a quote waits for its policy either.
+    if (!session_->is_loading()) Read();
+  }
+
+  void PolicyLoaded(const LoadedPolicy& loaded) {
+    if (!session_->is_loading()) return;  // it has ended
+    session_->OnPolicyLoaded(loaded, SteadyNow());
+    if (session_->is_loading()) return;
+    if (held_chunk_.has_value()) {
+      session_->OnChunk(*std::exchange(held_chunk_, std::nullopt), SteadyNow());
+    }
     Read();
   }
 
@@ -412,7 +442,11 @@ class AttestationStream final
     CUPEL_ASSIGN_OR_RETURN(ChunkMessage chunk, FromProto(message.list()));
     chunk.arrived = arrived_;
     session_->OnQuote(std::move(quote), now);
-    session_->OnChunk(std::move(chunk), now);
+    if (session_->is_loading()) {
+      held_chunk_ = std::move(chunk);
+    } else {
+      session_->OnChunk(std::move(chunk), now);
+    }
     return absl::OkStatus();
   }
 
@@ -483,6 +517,7 @@ class AttestationStream final
   std::optional<AgentId> agent_;
   bool joins_ = false;                           // as Hello says
   std::optional<absl::Time> evidence_complete_;  // of the present round
+  std::optional<ChunkMessage> held_chunk_;       // of a quote that waits
   // Of the present input: what it has posted, and what is to be sent.
   std::optional<AppraisalJob> small_job_;
   std::vector<v1::VerifierMessage> outbox_;

@@ -44,6 +44,7 @@ class AttestationService final : public v1::Attestation::CallbackService {
     SessionTable& table;
     WorkerPool& pool;            // of messages and timers
     WorkerPool& appraisal_pool;  // of lists that take their time
+    WorkerPool& policy_pool;     // of policies that have to be loaded
     Scheduler& scheduler;
     Metrics& metrics;
     Logger& log;

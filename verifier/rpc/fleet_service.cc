@@ -20,7 +20,8 @@ namespace cupel::verifier {
 namespace {
 
 constexpr uint32_t kEventPageSize = 256;
-constexpr size_t kMaxWatchers = 1000;
+// Of all tenants, each of which has its own bound.
+constexpr size_t kMaxWatchers = 10'000;
 // So often the watcher's certificate is looked at again, and the store too:
 // another process may have written.
 constexpr absl::Duration kWatchCheck = absl::Seconds(1);
@@ -91,6 +92,11 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
                    /*at_once=*/true);
   }
   void OnDone() override { service_.Forget(shared_from_this()); }
+
+  // Empty where the caller is not known, which ends it.
+  std::string tenant() const {
+    return who_or_.ok() ? who_or_->tenant : std::string();
+  }
 
  private:
   absl::Status Look() {
@@ -207,7 +213,9 @@ void FleetService::EndWatches() {
 
 void FleetService::Forget(const std::shared_ptr<Watcher>& watcher) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  watchers_.erase(watcher);
+  if (watchers_.erase(watcher) == 0) return;
+  const auto found = watchers_by_tenant_.find(watcher->tenant());
+  if (--found->second == 0) watchers_by_tenant_.erase(found);
 }
 
 template <typename Request, typename Reply, typename Command>
@@ -352,6 +360,15 @@ grpc::ServerWriteReactor<v1::Event>* FleetService::Watch(
       return new Refused(
           {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watchers"});
     }
+    size_t& count = watchers_by_tenant_[watcher->tenant()];
+    if (count >= surroundings_.max_watches_per_tenant) {
+      return new Refused(
+          {grpc::StatusCode::RESOURCE_EXHAUSTED,
+           absl::StrCat("the tenant has ", count,
+                        " watches, and no more are what it may have "
+                        "(max_watches_per_tenant): end one first")});
+    }
+    ++count;
     watchers_.insert(watcher);
   }
   watcher->Wake();

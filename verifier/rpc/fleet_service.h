@@ -2,9 +2,12 @@
 #ifndef CUPEL_VERIFIER_RPC_FLEET_SERVICE_H_
 #define CUPEL_VERIFIER_RPC_FLEET_SERVICE_H_
 
+#include <cstddef>
 #include <memory>
 #include <mutex>
+#include <string>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "common/util/log.h"
 #include "grpcpp/server_context.h"
@@ -30,6 +33,8 @@ class FleetService final : public v1::Fleet::CallbackService {
     WorkerPool& pool;
     Scheduler& scheduler;
     Logger& log;
+    // At a time.
+    size_t max_watches_per_tenant;
   };
 
   explicit FleetService(const Surroundings& surroundings);
@@ -96,6 +101,7 @@ class FleetService final : public v1::Fleet::CallbackService {
   std::mutex mutex_;  // guards all below
   bool ending_ = false;
   absl::flat_hash_set<std::shared_ptr<Watcher>> watchers_;
+  absl::flat_hash_map<std::string, size_t> watchers_by_tenant_;
 };
 
 }  // namespace cupel::verifier

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "common/util/file.h"
 #include "common/util/status_context.h"
 #include "common/util/status_macros.h"
+#include "common/util/uuid.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/server_builder_option.h"
@@ -62,6 +64,8 @@ constexpr int kMaxMetadataSize = 16 << 10;
 constexpr int kMaxAttestStreams = 16;
 constexpr int kMaxFleetStreams = 100;
 constexpr size_t kFleetThreads = 2;
+// A policy takes memory while it is loaded, several times its size.
+constexpr size_t kPolicyThreads = 2;
 // An agent's connection takes no new call after this, while those that it has
 // go on: so a call is never on a connection that is much older, and which
 // certificate it can have been shown is known. gRPC spreads it by a tenth, and
@@ -185,9 +189,10 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Build(
   return server;
 }
 
-SessionOptions ToSessionOptions(const config::VerifierConfig& config) {
+SessionOptions ToSessionOptions(const config::VerifierConfig& config,
+                                std::string owner) {
   SessionOptions options;
-  options.owner = "verifier";
+  options.owner = std::move(owner);
   options.interval = config.interval;
   options.grace = config.grace;
   if (config.fresh.has_value()) options.fresh = *config.fresh;
@@ -230,7 +235,8 @@ struct Server::Parts {
 
   absl::Status LoadCertificate();
   absl::Status MakeEnroller();
-  void MakeServices();
+  // `owner`: who claims agents.
+  void MakeServices(std::string owner);
   absl::Status Listen();
 
   const config::VerifierConfig config;
@@ -252,6 +258,7 @@ struct Server::Parts {
 
   std::unique_ptr<WorkerPool> pool;  // of agents' messages
   std::unique_ptr<WorkerPool> appraisal_pool;
+  std::unique_ptr<WorkerPool> policy_pool;
   std::unique_ptr<WorkerPool> fleet_pool;  // of operators, and housekeeping
   std::unique_ptr<FleetCommands> commands;
   std::unique_ptr<AttestationService> attestation;
@@ -322,23 +329,25 @@ absl::Status Server::Parts::MakeEnroller() {
   return absl::OkStatus();
 }
 
-void Server::Parts::MakeServices() {
+void Server::Parts::MakeServices(std::string owner) {
   pool = std::make_unique<WorkerPool>(config.worker_threads);
   appraisal_pool = std::make_unique<WorkerPool>(config.worker_threads);
+  policy_pool = std::make_unique<WorkerPool>(kPolicyThreads);
   fleet_pool = std::make_unique<WorkerPool>(kFleetThreads);
   attestation = std::make_unique<AttestationService>(
       AttestationService::Surroundings{store, policies, table, *pool,
-                                       *appraisal_pool, scheduler, metrics, log,
-                                       refusals, *certificate},
-      ToSessionOptions(config), config.max_streams);
+                                       *appraisal_pool, *policy_pool, scheduler,
+                                       metrics, log, refusals, *certificate},
+      ToSessionOptions(config, std::move(owner)), config.max_streams);
   enrollment = std::make_unique<EnrollmentService>(*enroller, *pool, metrics,
                                                    log, refusals, *certificate);
   commands = std::make_unique<FleetCommands>(
       store, config.interval, config.grace,
       [this](const AgentId& agent) { return attestation->AttestNow(agent); },
       config.max_attest_now_per_tenant);
-  fleet = std::make_unique<FleetService>(FleetService::Surroundings{
-      store, *commands, gate, *fleet_pool, scheduler, log});
+  fleet = std::make_unique<FleetService>(
+      FleetService::Surroundings{store, *commands, gate, *fleet_pool, scheduler,
+                                 log, config.max_watches_per_tenant});
   policies_service = std::make_unique<PoliciesService>(
       store, gate, *fleet_pool, log, config.max_policy_size, signers);
   housekeeping = std::make_unique<Housekeeping>(
@@ -362,7 +371,8 @@ void Server::Parts::MakeServices() {
     return Metrics::Gauges{
         .agents = agent_counts.Get(),
         .streams = attestation->stream_count(),
-        .agent_queue = pool->queued() + appraisal_pool->queued(),
+        .agent_queue =
+            pool->queued() + appraisal_pool->queued() + policy_pool->queued(),
         .operator_queue = fleet_pool->queued(),
         .certificate_end = certificate->current()->not_after,
         .certificate_stale = certificate->is_stale()};
@@ -411,7 +421,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   Parts& parts = *server->parts_;
   CUPEL_RETURN_IF_ERROR(parts.LoadCertificate());
   CUPEL_RETURN_IF_ERROR(parts.MakeEnroller());
-  parts.MakeServices();
+  // Told from every other process over the same store, its own last run too.
+  CUPEL_ASSIGN_OR_RETURN(const AgentId unique, NewAgentId());
+  parts.MakeServices(absl::StrCat("verifier ", unique.ToString()));
   CUPEL_RETURN_IF_ERROR(parts.Listen());
   parts.housekeeping->Begin();
   const std::shared_ptr<const TlsCredentials> served =
@@ -454,7 +466,8 @@ void Server::Stop() {
   parts.scheduler.Stop();
   parts.attest_server.reset();
   parts.fleet_server.reset();
-  for (auto* pool : {&parts.appraisal_pool, &parts.pool, &parts.fleet_pool}) {
+  for (auto* pool : {&parts.policy_pool, &parts.appraisal_pool, &parts.pool,
+                     &parts.fleet_pool}) {
     if (*pool != nullptr) (*pool)->Stop();
   }
 }

@@ -24,64 +24,84 @@ std::string KeyOf(absl::string_view tenant, absl::string_view name,
   return absl::StrCat(ResolvePolicyName(tenant, name).tenant, " ", content_id);
 }
 
+// A policy as an agent's settings name it.
+struct Assigned {
+  std::string name;  // as QualifiedPolicyName gives it
+  bool allow_excludes;
+  std::string KeyFor(absl::string_view tenant,
+                     absl::string_view content_id) const {
+    return absl::StrCat(KeyOf(tenant, name, content_id),
+                        allow_excludes ? "" : " without excludes");
+  }
+};
+
+std::vector<Assigned> AssignedBy(const PolicyRequest& request) {
+  std::vector<Assigned> assigned;
+  assigned.reserve(request.names.size());
+  for (const std::string& name : request.names) {
+    assigned.push_back(
+        {.name = QualifiedPolicyName(request.tenant, name),
+         .allow_excludes = std::ranges::find(request.without_excludes, name) ==
+                           request.without_excludes.end()});
+  }
+  return assigned;
+}
+
+// What the combination is kept by, as the store has it now. kNotFound where a
+// policy is missing.
+absl::StatusOr<std::string> CombinationKey(
+    Store& store, absl::string_view tenant,
+    const std::vector<Assigned>& assigned) {
+  std::vector<std::string> key;
+  key.reserve(assigned.size());
+  for (const Assigned& one : assigned) {
+    // Without the file: with thousands of agents a policy's name is looked up
+    // far more often than its content changes.
+    CUPEL_ASSIGN_OR_RETURN(const std::string content_id,
+                           store.PolicyContentId(tenant, one.name));
+    key.push_back(one.KeyFor(tenant, content_id));
+  }
+  return absl::StrJoin(key, ",");
+}
+
+absl::Status MissingPolicy(absl::string_view name) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("policy \"", EscapeForDisplay(name),
+                   "\" is missing: add it, or take it from the agent"));
+}
+
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> PolicyCache::Get(
-    absl::string_view tenant, const std::vector<std::string>& given_names,
-    const std::vector<std::string>& without_excludes) {
-  if (given_names.empty()) {
+absl::StatusOr<PolicyCache::Compiled> PolicyCache::Find(
+    const PolicyRequest& request) {
+  if (request.names.empty()) return nullptr;
+  const auto key = CombinationKey(store_, request.tenant, AssignedBy(request));
+  if (absl::IsNotFound(key.status())) return nullptr;
+  CUPEL_RETURN_IF_ERROR(key.status());
+  return FindCompiled(*key);
+}
+
+absl::StatusOr<PolicyCache::Compiled> PolicyCache::Get(
+    const PolicyRequest& request) {
+  if (request.names.empty()) {
     return absl::FailedPreconditionError(
         "the agent has no policy: give it one with update");
   }
-  struct Assigned {
-    std::string name;
-    bool allow_excludes;
-    std::string KeyFor(absl::string_view tenant,
-                       absl::string_view content_id) const {
-      return absl::StrCat(KeyOf(tenant, name, content_id),
-                          allow_excludes ? "" : " without excludes");
-    }
-  };
-  std::vector<Assigned> assigned;
-  assigned.reserve(given_names.size());
-  for (const std::string& name : given_names) {
-    assigned.push_back(
-        {.name = QualifiedPolicyName(tenant, name),
-         .allow_excludes = std::ranges::find(without_excludes, name) ==
-                           without_excludes.end()});
+  const std::vector<Assigned> assigned = AssignedBy(request);
+  // Where one is missing, Load says which.
+  const auto wanted = CombinationKey(store_, request.tenant, assigned);
+  if (!wanted.ok() && !absl::IsNotFound(wanted.status())) {
+    return wanted.status();
   }
-  // Without the files: with thousands of agents a policy's name is looked up
-  // far more often than its content changes.
-  absl::flat_hash_map<std::string, std::string> content_ids;
-  CUPEL_ASSIGN_OR_RETURN(const std::vector<PolicyRecord> records,
-                         store_.ListPolicies(tenant));
-  for (const PolicyRecord& record : records) {
-    content_ids[QualifiedPolicyName(tenant, record.name)] = record.content_id;
+  const SingleFlight::Hold hold(compiling_, wanted.value_or(""));
+  if (wanted.ok()) {
+    if (Compiled found = FindCompiled(*wanted); found != nullptr) return found;
   }
-  const auto find_all = [&]() -> Compiled {
-    std::vector<std::string> key;
-    for (const Assigned& one : assigned) {
-      const auto content_id = content_ids.find(one.name);
-      if (content_id == content_ids.end()) return nullptr;
-      key.push_back(one.KeyFor(tenant, content_id->second));
-    }
-    return FindCompiled(absl::StrJoin(key, ","));
-  };
-  if (Compiled found = find_all(); found != nullptr) return found;
-
-  const std::lock_guard<std::mutex> loading(loading_);
-  if (Compiled found = find_all(); found != nullptr) return found;
   std::vector<policy::PolicyAssignment> assignments;
   std::vector<std::string> key;
   for (const Assigned& one : assigned) {
-    Content content;
-    if (const auto id = content_ids.find(one.name); id != content_ids.end()) {
-      content = FindContent(KeyOf(tenant, one.name, id->second));
-    }
-    if (content == nullptr) {
-      CUPEL_ASSIGN_OR_RETURN(content, Load(tenant, one.name));
-    }
-    key.push_back(one.KeyFor(tenant, content->content_id));
+    CUPEL_ASSIGN_OR_RETURN(Content content, Load(request.tenant, one.name));
+    key.push_back(one.KeyFor(request.tenant, content->content_id));
     assignments.push_back({std::move(content), one.allow_excludes});
   }
   auto compiled = policy::CompiledPolicy::Create(std::move(assignments));
@@ -109,7 +129,7 @@ PolicyCache::ViolationPatterns(const std::vector<std::string>& texts) {
     return found == violations_.end() ? nullptr : found->second.lock();
   };
   if (auto found = find(); found != nullptr) return found;
-  const std::lock_guard<std::mutex> loading(loading_);
+  const SingleFlight::Hold hold(compiling_, absl::StrCat("violations ", key));
   if (auto found = find(); found != nullptr) return found;
   CUPEL_ASSIGN_OR_RETURN(policy::ExcludeSet compiled,
                          policy::CompileViolationPatterns(std::move(patterns)));
@@ -122,19 +142,21 @@ PolicyCache::ViolationPatterns(const std::vector<std::string>& texts) {
 
 absl::StatusOr<PolicyCache::Content> PolicyCache::Load(
     absl::string_view tenant, const std::string& name) {
+  const auto content_id = store_.PolicyContentId(tenant, name);
+  if (absl::IsNotFound(content_id.status())) return MissingPolicy(name);
+  CUPEL_RETURN_IF_ERROR(content_id.status());
+  const std::string wanted = KeyOf(tenant, name, *content_id);
+  const SingleFlight::Hold hold(loading_, wanted);
+  if (Content known = FindContent(wanted); known != nullptr) return known;
   auto record = store_.GetPolicy(tenant, name);
-  if (absl::IsNotFound(record.status())) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("policy \"", EscapeForDisplay(name),
-                     "\" is missing: add it, or take it from the agent"));
-  }
+  if (absl::IsNotFound(record.status())) return MissingPolicy(name);
   CUPEL_RETURN_IF_ERROR(record.status());
   if (policy::PolicyContentId(record->file) != record->content_id) {
     return absl::DataLossError(
         absl::StrCat("policy \"", EscapeForDisplay(name),
                      "\": the store's file is not what was put there"));
   }
-  // Another name may have had the same content.
+  // It may have changed since.
   const std::string key = KeyOf(tenant, name, record->content_id);
   if (Content known = FindContent(key); known != nullptr) return known;
   CUPEL_ASSIGN_OR_RETURN(policy::RuntimePolicy loaded,

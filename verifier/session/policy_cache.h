@@ -15,22 +15,31 @@
 #include "common/policy/compiled_policy.h"
 #include "common/policy/runtime_policy.h"
 #include "verifier/session/policy_signers.h"
+#include "verifier/session/single_flight.h"
 #include "verifier/store/store.h"
 
 namespace cupel::verifier {
 
+// An agent's policies: what `tenant` means by `names`, in their order. Of those
+// that `without_excludes` names, too, no exclude counts.
+struct PolicyRequest {
+  std::string tenant;
+  std::vector<std::string> names;
+  std::vector<std::string> without_excludes = {};
+};
+
 // Names are looked up in the store each time; what they stand for is kept by
-// content for as long as somebody uses it. Thread-safe; Get may block for the
-// store and, where a combination is new, for the time of its compilation.
+// content for as long as somebody uses it. What several threads want at once is
+// loaded, or compiled, by one of them. Thread-safe.
 class PolicyCache {
  public:
   // `store` must outlive it.
   explicit PolicyCache(Store& store, PolicySigners signers = {})
       : store_(store), signers_(std::move(signers)) {}
 
-  // What `tenant` means by `names`, in their order, as it is now. What is of
-  // shared policies alone is kept once for all tenants. Of those that
-  // `without_excludes` names, too, no exclude counts.
+  // The policies as they are now. What is of shared ones alone is kept once for
+  // all tenants. Blocks for the store and, where the combination is new, for
+  // its loading and compilation, by this thread or another one.
   //
   // Errors, and never a policy that lacks one of them: kFailedPrecondition
   // without any name, or if a name is missing (it is named); kInvalidArgument
@@ -38,8 +47,20 @@ class PolicyCache {
   // signatures are concerned; kDataLoss if the store's file is not the content
   // that it is said to be; and the store's.
   absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
+      const PolicyRequest& request);
+  absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
       absl::string_view tenant, const std::vector<std::string>& names,
-      const std::vector<std::string>& without_excludes = {});
+      const std::vector<std::string>& without_excludes = {}) {
+    return Get({.tenant = std::string(tenant),
+                .names = names,
+                .without_excludes = without_excludes});
+  }
+
+  // What Get gives, if it would neither load nor compile anything for it; else
+  // nullptr. Blocks for a read of an index for each name, no longer. The
+  // store's errors, but for a policy that is missing, which is nullptr.
+  absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Find(
+      const PolicyRequest& request);
 
   // The patterns compiled, each combination once; nullptr for none. Errors as
   // from policy::CompileViolationPatterns.
@@ -54,7 +75,7 @@ class PolicyCache {
   using Content = std::shared_ptr<const policy::RuntimePolicy>;
   using Compiled = std::shared_ptr<const policy::CompiledPolicy>;
 
-  // Under loading_. `name` as QualifiedPolicyName gives it.
+  // `name` as QualifiedPolicyName gives it.
   absl::StatusOr<Content> Load(absl::string_view tenant,
                                const std::string& name);
   Content FindContent(const std::string& key);
@@ -63,8 +84,10 @@ class PolicyCache {
 
   Store& store_;
   const PolicySigners signers_;
-  // Held while one thread loads: the others then find what they wait for.
-  std::mutex loading_;
+  // Keys of compiled_, and of violations_. Who holds one may hold one of
+  // loading_ in it, and never the reverse.
+  SingleFlight compiling_;
+  SingleFlight loading_;      // keys of contents_
   mutable std::mutex mutex_;  // guards all below; never held for long
   absl::flat_hash_map<std::string, std::weak_ptr<const policy::RuntimePolicy>>
       contents_;

@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "common/crypto/pcr.h"
 
@@ -157,6 +159,37 @@ tpm::PcrSelection SelectPcrs(const appraisal::Reference& reference,
     if (Contains(shown, bank)) builder.Add(bank, kBootPcrs);
   }
   return std::move(builder).Build();
+}
+
+std::optional<HashAlgorithm> LackedBank(const tpm::PcrSelection& wanted,
+                                        const appraisal::Progress& progress,
+                                        bool of_this_boot,
+                                        const SelectionHints& hints) {
+  const HashAlgorithm bank = wanted.banks().front().bank;
+  if (hints.banks.empty() || Contains(hints.banks, bank) ||
+      (of_this_boot && Contains(ProvenBanks(progress), bank))) {
+    return std::nullopt;
+  }
+  return bank;
+}
+
+std::string LackedBankReason(HashAlgorithm lacked, const SelectionHints& hints,
+                             bool is_wanted_by_operator) {
+  std::vector<absl::string_view> names;
+  for (const HashAlgorithm bank : hints.banks) {
+    names.push_back(crypto::HashAlgorithmName(bank));
+  }
+  const absl::string_view wanted = crypto::HashAlgorithmName(lacked);
+  std::string reason = absl::StrCat(
+      "the TPM's ", wanted, " bank has to be quoted and is not allocated (",
+      absl::StrJoin(names, ", "), " is): allocate it in the firmware's ",
+      "settings, or with tpm2_pcrallocate ", wanted, ":all, and reboot");
+  if (is_wanted_by_operator) {
+    absl::StrAppend(&reason, "; or have another one quoted: update --bank");
+  } else if (Contains(hints.banks, HashAlgorithm::kSha1)) {
+    absl::StrAppend(&reason, "; or accept SHA-1: update --allow-sha1-bank");
+  }
+  return reason;
 }
 
 std::vector<ima::Bank> ReplayBanks(const tpm::PcrSelection& selection,

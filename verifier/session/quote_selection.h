@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "common/appraisal/appraise.h"
@@ -51,6 +52,18 @@ tpm::PcrSelection SelectPcrs(
     const appraisal::Reference& reference, const appraisal::Progress& progress,
     const SelectionHints& hints, const SelectionNeeds& needs,
     std::optional<crypto::HashAlgorithm> wanted_bank = std::nullopt);
+
+// The bank that `wanted` (of SelectPcrs) begins with, if the agent's TPM has no
+// PCRs in it, as the hints say: asking for it gets a quote of nothing. nullopt
+// without such hints, and where a quote `of_this_boot` has proven the bank
+// (`progress`): it can't have gone since.
+std::optional<crypto::HashAlgorithm> LackedBank(
+    const tpm::PcrSelection& wanted, const appraisal::Progress& progress,
+    bool of_this_boot, const SelectionHints& hints);
+// Which that is and what to do about it, a sentence for people at both ends.
+std::string LackedBankReason(crypto::HashAlgorithm lacked,
+                             const SelectionHints& hints,
+                             bool is_wanted_by_operator);
 
 // The banks in which an appraisal of a quote of `selection` replays the list.
 std::vector<ima::Bank> ReplayBanks(const tpm::PcrSelection& selection,

@@ -20,6 +20,7 @@
 #include "common/util/escape.h"
 #include "common/util/status_macros.h"
 #include "verifier/session/boot_setting.h"
+#include "verifier/store/merged_findings.h"
 
 namespace cupel::verifier {
 namespace {
@@ -72,32 +73,10 @@ bool IsServed(AgentState state) {
          state == AgentState::kFailed;
 }
 
-bool IsSame(const Finding& a, const Finding& b) {
-  return a.id == b.id && a.path == b.path && a.found == b.found &&
-         a.pcr == b.pcr;
-}
-
-// Failures, and behind them what else was found.
-std::vector<Finding> FailuresFirst(const std::vector<Finding>& findings) {
-  std::vector<Finding> sorted = findings;
-  std::ranges::stable_sort(sorted, [](const Finding& a, const Finding& b) {
-    return a.severity > b.severity;
-  });
-  return sorted;
-}
-
-// `found` now, and what an agent that had failed was on record for: a later,
-// lesser failure doesn't replace it [A31].
-std::vector<Finding> Merge(const std::vector<Finding>& found,
-                           const std::vector<Finding>& on_record) {
-  std::vector<Finding> merged = FailuresFirst(found);
-  for (const Finding& old : on_record) {
-    if (old.severity != Severity::kFailure) continue;
-    const bool known = std::ranges::any_of(
-        found, [&](const Finding& now) { return IsSame(now, old); });
-    if (!known) merged.push_back(old);
-  }
-  return FailuresFirst(merged);
+PolicyRequest RequestOf(const AgentRecord& record) {
+  return {.tenant = record.tenant,
+          .names = record.settings.policies,
+          .without_excludes = record.settings.without_excludes};
 }
 
 std::string ReasonOf(const Appraisal& appraisal) {
@@ -260,18 +239,22 @@ absl::Status Session::LoadKey() {
   return absl::OkStatus();
 }
 
-absl::Status Session::LoadPolicy() {
-  if (reference_.policy != nullptr && policy_epoch_ == record_->policy_epoch) {
-    return absl::OkStatus();
-  }
+bool Session::HasPolicy() const {
+  return reference_.policy != nullptr && policy_epoch_ == record_->policy_epoch;
+}
+
+absl::Status Session::FindPolicy() {
   reference_.policy = nullptr;
   CUPEL_ASSIGN_OR_RETURN(
       reference_.tolerated_violations,
       policies_.ViolationPatterns(record_->settings.tolerated_violations));
-  CUPEL_ASSIGN_OR_RETURN(
-      reference_.policy,
-      policies_.Get(record_->tenant, record_->settings.policies,
-                    record_->settings.without_excludes));
+  CUPEL_ASSIGN_OR_RETURN(auto policy, policies_.Find(RequestOf(*record_)));
+  if (policy != nullptr) TakePolicy(std::move(policy));
+  return absl::OkStatus();
+}
+
+void Session::TakePolicy(LoadedPolicy::value_type policy) {
+  reference_.policy = std::move(policy);
   policy_epoch_ = record_->policy_epoch;
   judged_policies_.clear();
   const auto& assignments = reference_.policy->assignments();
@@ -280,20 +263,33 @@ absl::Status Session::LoadPolicy() {
         {.name = record_->settings.policies[i],
          .content_id = assignments[i].policy->content_id});
   }
-  return absl::OkStatus();
+}
+
+void Session::RefuseForPolicy(const absl::Status& status) {
+  phase_ = Phase::kIdle;
+  if (absl::IsUnavailable(status)) return RefuseForStore(status);
+  RecordReason(status.message());
+  Refuse(status.message(), options_.retry_after);
 }
 
 // --- Challenges.
 
 tpm::PcrSelection Session::Selection() const {
-  if (!record_.has_value()) {
-    // By Hello alone. Which bank it takes to trust the machine is asked later.
-    appraisal::Reference any;
-    any.allow_sha1_bank = true;
-    return SelectPcrs(any, {}, hints_, {});
+  if (record_.has_value() && !LackedBankNow().has_value()) {
+    return SelectPcrs(reference_, record_->progress, hints_, needs_,
+                      wanted_bank_);
   }
-  return SelectPcrs(reference_, record_->progress, hints_, needs_,
-                    wanted_bank_);
+  // By Hello alone. Which bank it takes to trust the machine is asked later.
+  appraisal::Reference any;
+  any.allow_sha1_bank = true;
+  return SelectPcrs(any, {}, hints_, {});
+}
+
+std::optional<crypto::HashAlgorithm> Session::LackedBankNow() const {
+  if (!quote_clock_.has_value()) return std::nullopt;
+  return LackedBank(
+      SelectPcrs(reference_, record_->progress, hints_, needs_, wanted_bank_),
+      record_->progress, IsOfBoot(record_->progress, *quote_clock_), hints_);
 }
 
 void Session::Arm(bool at_once, absl::Time now, absl::Time answer_by) {
@@ -344,7 +340,7 @@ absl::Time Session::takes_quotes_from() const {
 
 bool Session::is_quick() const {
   return proven_ && (phase_ == Phase::kIdle || phase_ == Phase::kCollecting) &&
-         reference_.policy != nullptr && policy_epoch_ == record_->policy_epoch;
+         HasPolicy();
 }
 
 void Session::ReplaceChallenge(bool at_once, absl::Time now,
@@ -411,7 +407,35 @@ void Session::OnQuote(QuoteMessage quote, absl::Time now) {
   last_quote_ = arrived;
   last_quote_taken_ = now;
   if (!proven_ && !Prove(now)) return;
-  BeginList(*std::move(verified), std::move(qualifying_data), *challenge, now);
+  Judge({.verified = *std::move(verified),
+         .qualifying_data = std::move(qualifying_data),
+         .challenge = *challenge},
+        now);
+  Reschedule();
+}
+
+void Session::Judge(ProvenQuote quote, absl::Time now) {
+  if (!HasPolicy()) {
+    if (const absl::Status found = FindPolicy(); !found.ok()) {
+      return RefuseForPolicy(found);
+    }
+  }
+  if (HasPolicy()) return BeginList(std::move(quote), now);
+  phase_ = Phase::kLoading;
+  waiting_ = std::move(quote);
+  loading_epoch_ = record_->policy_epoch;
+  output_.PostPolicyLoad(RequestOf(*record_));
+}
+
+void Session::OnPolicyLoaded(LoadedPolicy loaded, absl::Time now) {
+  if (phase_ != Phase::kLoading) return;
+  ProvenQuote quote = *std::exchange(waiting_, std::nullopt);
+  // What was loaded for other settings may be none of the agent's by now.
+  if (loading_epoch_ == record_->policy_epoch) {
+    if (!loaded.ok()) return RefuseForPolicy(loaded.status());
+    TakePolicy(*std::move(loaded));
+  }
+  Judge(std::move(quote), now);
   Reschedule();
 }
 
@@ -491,9 +515,11 @@ bool Session::RecordCloneSuspicion() {
       "streams with this attestation key displace one another again and "
       "again: two machines use one TPM's state");
   VerdictWrite write = UnchangedWrite(finding.id);
-  write.findings = Merge({finding}, record_->findings);
+  write.findings = MergeFindings({finding}, record_->findings);
   if (record_->state != AgentState::kFailed) write.state = AgentState::kFailed;
-  if (const absl::Status written = WriteVerdict(write); !written.ok()) {
+  absl::Status written = WriteVerdict(write);
+  if (absl::IsAborted(written)) RecordLateFailure(write).IgnoreError();
+  if (!written.ok()) {
     // It will be seen again: nothing is trusted meanwhile.
     RefuseForStore(written);
     return false;
@@ -584,17 +610,21 @@ bool Session::IsClockAhead(const tpm::ClockInfo& clock_info,
   return shown > passed + passed / kClockTolerance + kClockSlack;
 }
 
-void Session::BeginList(tpm::VerifiedQuote verified,
-                        std::vector<uint8_t> qualifying_data,
-                        const Challenge& challenge, absl::Time now) {
-  if (const absl::Status policy = LoadPolicy(); !policy.ok()) {
-    if (absl::IsUnavailable(policy)) return RefuseForStore(policy);
-    // Without its policy nothing can be said of the agent, and nothing is.
-    RecordReason(policy.message());
-    return Refuse(policy.message(), options_.retry_after);
-  }
+void Session::BeginList(ProvenQuote quote, absl::Time now) {
+  tpm::VerifiedQuote& verified = quote.verified;
+  const Challenge& challenge = quote.challenge;
   const std::optional<tpm::ClockInfo> judged_clock_info = record_->clock_info;
   if (!RecordNewBoot(verified.attest().clock_info)) return;
+  quote_clock_ = verified.attest().clock_info;
+  if (const auto lacked = LackedBankNow(); lacked.has_value()) {
+    verdict_findings_.clear();
+    verdict_reason_ =
+        LackedBankReason(*lacked, hints_, wanted_bank_.has_value());
+    RecordReason(verdict_reason_);
+    // A list that is on its way already would be taken for nothing.
+    if (list_requested_) return Refuse(verdict_reason_, options_.retry_soon);
+    return FinishRound(/*pending_count=*/0, now);
+  }
   const ListRequestMessage wanted =
       MayResume(verified) ? ListRequestMessage{record_->progress.entry_count,
                                                record_->progress.byte_offset}
@@ -630,7 +660,7 @@ void Session::BeginList(tpm::VerifiedQuote verified,
   job_.first_entry = told_.first_entry;
   job_.byte_order = byte_order_;
   job_.ak = ak_;
-  job_.qualifying_data = std::move(qualifying_data);
+  job_.qualifying_data = std::move(quote.qualifying_data);
   job_.selection = challenge.selection;
   job_.ek_name = record_->enrollment->ek_name;
   job_.reference = reference_;
@@ -758,7 +788,8 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
       });
   if (needs_.Learn(appraisal.findings) || whole_list_next_) want_now_ = true;
   if (appraisal.verdict == Verdict::kUndecided) {
-    RecordReason(ReasonOf(appraisal));
+    verdict_reason_ = ReasonOf(appraisal);
+    RecordReason(verdict_reason_);
     FinishRound(pending_count_, now);
     return Reschedule();
   }
@@ -804,8 +835,9 @@ VerdictWrite Session::WriteFor(const Appraisal& appraisal,
     }
     return write;
   }
-  write.findings = has_failed ? Merge(appraisal.findings, record_->findings)
-                              : Merge(appraisal.findings, {});
+  write.findings = has_failed
+                       ? MergeFindings(appraisal.findings, record_->findings)
+                       : MergeFindings(appraisal.findings, {});
   if (!has_failed) write.state = AgentState::kFailed;
   return write;
 }
@@ -883,13 +915,25 @@ void Session::TakeRecorded(RecordedVerdict recorded) {
   }
 }
 
-// Somebody else owns the agent, or it is to be judged otherwise by now.
+// Another stream has the agent, or it is to be judged otherwise by now.
 void Session::OnFenced(absl::Time now) {
-  phase_ = Phase::kIdle;
   auto record = store_.FindAgent(record_->id);
+  const bool is_lost =
+      record.ok() && record->owner_epoch != record_->owner_epoch;
+  absl::Status status = record.status();
+  // Whoever has hung up on a bad verdict, or has taken its own stream away,
+  // won't bring its evidence again.
+  if (status.ok() && write_->findings.has_value() && (is_lost || !IsOpen())) {
+    status = RecordLateFailure(*write_);
+  }
+  if (absl::IsUnavailable(status) && now < write_until_) {
+    write_again_ = now + kWriteAgainAfter;
+    return;
+  }
+  phase_ = Phase::kIdle;
   if (!record.ok()) return RefuseForStore(record.status());
-  if (record->owner_epoch != record_->owner_epoch) {
-    // Whoever has lost the agent writes nothing of it [A18].
+  if (is_lost) {
+    // Else whoever has lost the agent writes nothing of it [A18].
     return Refuse("another stream of this agent has taken over",
                   options_.retry_soon);
   }
@@ -897,18 +941,21 @@ void Session::OnFenced(absl::Time now) {
     return Refuse(kNotServed, options_.retry_after);
   }
   TakeRecord(*std::move(record));
-  // Whoever has hung up on a bad verdict won't bring its evidence again.
-  if (!IsOpen() && write_->findings.has_value()) {
-    VerdictWrite note = UnchangedWrite(
-        absl::StrCat("judged by settings or policies that have changed since: ",
-                     write_->reason));
-    note.is_event = true;
-    WriteVerdict(note).IgnoreError();
-  }
   whole_list_next_ = true;
   want_now_ = true;
   verdict_findings_.clear();
   FinishRound(/*pending_count=*/0, now);
+}
+
+absl::Status Session::RecordLateFailure(const VerdictWrite& write) {
+  CUPEL_ASSIGN_OR_RETURN(
+      const RecordedVerdict recorded,
+      store_.RecordLateFailure(write, options_.owner,
+                               record_->enrollment->ek_name));
+  if (recorded.record->state != recorded.previous) {
+    output_.OnStateRecorded(recorded.previous, recorded.record->state);
+  }
+  return absl::OkStatus();
 }
 
 void Session::FinishRound(uint64_t pending_count, absl::Time now) {
@@ -930,6 +977,7 @@ void Session::FinishRound(uint64_t pending_count, absl::Time now) {
   message.next_byte_offset = told_.byte_offset;
   message.pending_count = pending_count;
   message.findings = verdict_findings_;
+  message.reason = std::exchange(verdict_reason_, "");
   output_.SendVerdict(message);
   ArmNext(now);
 }
@@ -997,6 +1045,7 @@ void Session::OnTimer(absl::Time now) {
     case Phase::kRecording:
       if (!is_posted_ && now >= write_again_) Record();
       break;
+    case Phase::kLoading:
     case Phase::kAppraising:
     case Phase::kEnded:
       break;
@@ -1028,6 +1077,7 @@ void Session::Reschedule() {
     case Phase::kRecording:
       if (!is_posted_) at = write_again_;
       break;
+    case Phase::kLoading:
     case Phase::kAppraising:
     case Phase::kEnded:
       break;
@@ -1054,6 +1104,7 @@ void Session::OnClosed() {
   if (phase_ != Phase::kAppraising && phase_ != Phase::kRecording) {
     phase_ = Phase::kEnded;
     job_ = AppraisalJob{};
+    waiting_.reset();
   }
 }
 

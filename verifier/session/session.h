@@ -6,6 +6,8 @@
 //                                        Quote                     outcome
 //                                          └──── kIdle ◀─ (kRecording) ┘
 //
+// A quote whose policy has to be loaded first waits for that in kLoading.
+//
 // docs/protocol.md, 2 to 6, is what it implements. Two rules run through it:
 // until a quote has been verified nothing that the stream says changes anything
 // of the agent, and nothing that it is told depends on whether there is such an
@@ -40,7 +42,7 @@
 namespace cupel::verifier {
 
 struct SessionOptions {
-  // Who claims agents: this process.
+  // Who claims agents: this process, and no other that uses the store.
   std::string owner;
   // A challenge has to be answered within it, unless the agent's settings say
   // otherwise; TRUSTED lasts for it and `grace`.
@@ -89,6 +91,10 @@ class SessionOutput {
   }
   // The stream is to be ended after it.
   virtual void SendRefusal(const RefusalMessage& message) = 0;
+  // Has PolicyCache::Get give what was asked for, where that takes no other
+  // agent's time, and brings it to OnPolicyLoaded, whatever becomes of the
+  // stream. Until then the session is_loading().
+  virtual void PostPolicyLoad(PolicyRequest request) = 0;
   // Runs job.Run() somewhere and brings its outcome to OnAppraised, whatever
   // becomes of the stream.
   virtual void PostAppraisal(AppraisalJob job) = 0;
@@ -100,9 +106,13 @@ class SessionOutput {
   virtual void SetTimer(absl::Time at) = 0;
 };
 
+// PolicyCache::Get's result.
+using LoadedPolicy =
+    absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>>;
+
 // Not thread-safe: inputs come one at a time, from any thread. They may block
-// for as long as the store, and PolicyCache, take. `now` never goes back; it
-// has nothing to do with the store's clock, which valid_until is made with.
+// for as long as the store, and PolicyCache::Find, take. `now` never goes back;
+// it has nothing to do with the store's clock, which valid_until is made with.
 //
 // Keep it until finished(): evidence that is complete is judged and recorded
 // even if its stream has ended, or an agent could hang up on its own verdict.
@@ -125,6 +135,7 @@ class Session {
 
   void OnHello(const HelloMessage& hello, absl::Time now);
   void OnQuote(QuoteMessage quote, absl::Time now);
+  void OnPolicyLoaded(LoadedPolicy loaded, absl::Time now);
   void OnChunk(ChunkMessage chunk, absl::Time now);
   void OnAppraised(AppraisalOutcome outcome, absl::Time now);
   // Store::RecordVerdicts' result.
@@ -149,6 +160,9 @@ class Session {
   // True if the agent's next message will wait neither for the store nor for a
   // policy, but for what is out of the ordinary.
   bool is_quick() const;
+  // True while a quote waits for its policy: what the agent has sent behind it
+  // is to be held back until that has been brought.
+  bool is_loading() const { return phase_ == Phase::kLoading; }
   // True once the stream has ended and nothing is left to be done for it.
   bool finished() const { return phase_ == Phase::kEnded; }
   // True from its first verified quote on.
@@ -159,6 +173,7 @@ class Session {
     kHello,
     kUnproven,
     kIdle,        // proven; a challenge is armed, or about to be
+    kLoading,     // a verified quote is there, its policy is not
     kCollecting,  // a verified quote is there, its list is on its way
     kAppraising,
     kRecording,  // the store has not taken the verdict yet
@@ -171,6 +186,12 @@ class Session {
     absl::Time store_armed_at;  // by the store's clock
     absl::Time answer_by;
     bool now = false;
+  };
+  // A quote that was verified, and what it answered.
+  struct ProvenQuote {
+    tpm::VerifiedQuote verified;
+    std::vector<uint8_t> qualifying_data;
+    Challenge challenge;
   };
   // The first quote of a boot on this stream.
   struct ClockAnchor {
@@ -189,10 +210,17 @@ class Session {
   // the agent that it has named. False if the stream had to be ended.
   bool LoadNamed(const Challenge& challenge, absl::Time now);
   absl::Status LoadKey();
-  absl::Status LoadPolicy();
+  bool HasPolicy() const;
+  // Takes the policy that the record asks for, if it is there.
+  absl::Status FindPolicy();
+  void TakePolicy(LoadedPolicy::value_type policy);
+  // Without its policy nothing can be said of the agent.
+  void RefuseForPolicy(const absl::Status& status);
 
-  // What a quote has to cover by now.
+  // What a quote has to cover by now; where the agent's TPM can't, what Hello
+  // says that it can.
   tpm::PcrSelection Selection() const;
+  std::optional<crypto::HashAlgorithm> LackedBankNow() const;
   void Arm(bool at_once, absl::Time now, absl::Time answer_by);
   void ArmNext(absl::Time now);
   void ReplaceChallenge(bool at_once, absl::Time now, absl::Time answer_by);
@@ -210,9 +238,9 @@ class Session {
   // Takes the agent over. False if the stream had to be ended.
   bool Prove(absl::Time now);
   bool RecordCloneSuspicion();
-  void BeginList(tpm::VerifiedQuote verified,
-                 std::vector<uint8_t> qualifying_data,
-                 const Challenge& challenge, absl::Time now);
+  // Once the policy is there for a quote that was verified.
+  void Judge(ProvenQuote quote, absl::Time now);
+  void BeginList(ProvenQuote quote, absl::Time now);
   bool RecordNewBoot(const tpm::ClockInfo& now);
   bool MayResume(const tpm::VerifiedQuote& quote) const;
   bool IsClockAhead(const tpm::ClockInfo& clock_info,
@@ -227,6 +255,8 @@ class Session {
   void RecordReason(absl::string_view reason);
   // Store::RecordVerdict, and the record is what it has become.
   absl::Status WriteVerdict(const VerdictWrite& write);
+  // Store::RecordLateFailure of a write that was refused.
+  absl::Status RecordLateFailure(const VerdictWrite& write);
   void Record();
   void TakeRecorded(RecordedVerdict recorded);
   void OnFenced(absl::Time now);
@@ -264,6 +294,9 @@ class Session {
   std::optional<uint64_t> policy_epoch_;
   std::vector<JudgedPolicy> judged_policies_;
 
+  std::optional<ProvenQuote> waiting_;  // in kLoading
+  uint64_t loading_epoch_ = 0;          // what it is loaded for
+
   std::optional<Challenge> armed_;
   // Replaced, but an answer may be on its way.
   std::optional<Challenge> replaced_;
@@ -286,6 +319,7 @@ class Session {
   uint64_t last_job_id_ = 0;
   uint64_t evidence_policy_epoch_ = 0;
   std::optional<tpm::ClockInfo> evidence_clock_;
+  std::optional<tpm::ClockInfo> quote_clock_;  // of the last one, judged or not
   std::string boot_composite_;
   size_t list_size_ = 0;
   // Of the last quote on this stream whose list was judged.
@@ -299,6 +333,7 @@ class Session {
   std::optional<VerdictWrite> write_;
   bool is_posted_ = false;  // and nothing is known of it yet
   std::vector<std::string> verdict_findings_;
+  std::string verdict_reason_;  // why nothing is decided
   uint64_t pending_count_ = 0;
   absl::Time write_again_;  // where it is to be tried again
   absl::Time write_until_;

@@ -320,6 +320,16 @@ absl::StatusOr<std::optional<SqlValue>> Connection::QueryOne(
   return std::move(rows.front().front());
 }
 
+absl::StatusOr<uint64_t> Connection::QueryNumber(const std::string& sql,
+                                                 std::vector<SqlValue> values) {
+  CUPEL_ASSIGN_OR_RETURN(const auto rows, Query(sql, "i", std::move(values)));
+  if (rows.size() != 1) return absl::InternalError("store: no count");
+  RowReader in(rows.front());
+  const uint64_t number = in.Number();
+  CUPEL_RETURN_IF_ERROR(in.status());
+  return number;
+}
+
 absl::Status Connection::Begin(Durability durability) {
   if (durability != durability_) {
     CUPEL_RETURN_IF_ERROR(Execute(durability == Durability::kFull

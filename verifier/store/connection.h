@@ -95,6 +95,9 @@ class Connection {
   // The one value of the one row that there may be.
   absl::StatusOr<std::optional<SqlValue>> QueryOne(
       const std::string& sql, char column, std::vector<SqlValue> values = {});
+  // The one number of the one row that there has to be: a count, or a sum.
+  absl::StatusOr<uint64_t> QueryNumber(const std::string& sql,
+                                       std::vector<SqlValue> values);
 
   // Begin keeps other writers out from now on.
   absl::Status Begin(Durability durability);

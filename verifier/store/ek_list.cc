@@ -31,6 +31,13 @@ absl::Status DeleteAllowedEks(Connection& db, absl::string_view tenant,
   return absl::OkStatus();
 }
 
+absl::StatusOr<uint64_t> CountAllowedEks(Connection& db,
+                                         absl::string_view tenant) {
+  return db.QueryNumber(
+      "SELECT COUNT(*) FROM allowed_eks WHERE tenant = :tenant",
+      {SqlText(tenant)});
+}
+
 absl::StatusOr<bool> IsAllowedEk(Connection& db, absl::string_view tenant,
                                  absl::string_view ek_sha256) {
   CUPEL_ASSIGN_OR_RETURN(

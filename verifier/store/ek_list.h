@@ -23,6 +23,8 @@ absl::Status InsertAllowedEks(Connection& db, absl::string_view tenant,
                               absl::string_view who, absl::Time time);
 absl::Status DeleteAllowedEks(Connection& db, absl::string_view tenant,
                               std::span<const std::string> ek_sha256);
+absl::StatusOr<uint64_t> CountAllowedEks(Connection& db,
+                                         absl::string_view tenant);
 absl::StatusOr<bool> IsAllowedEk(Connection& db, absl::string_view tenant,
                                  absl::string_view ek_sha256);
 absl::StatusOr<std::vector<AllowedEk>> QueryAllowedEks(Connection& db,

@@ -136,6 +136,10 @@ class ObservedStore final : public Store {
                                          absl::string_view name) override {
     return Tell("GetPolicy", store_.GetPolicy(tenant, name));
   }
+  absl::StatusOr<std::string> PolicyContentId(absl::string_view tenant,
+                                              absl::string_view name) override {
+    return Tell("PolicyContentId", store_.PolicyContentId(tenant, name));
+  }
   absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) override {
     return Tell("ListPolicies", store_.ListPolicies(tenant));
@@ -162,6 +166,12 @@ class ObservedStore final : public Store {
     auto results = store_.RecordVerdicts(writes);
     for (const auto& result : results) TellOf("RecordVerdict", result.status());
     return results;
+  }
+  absl::StatusOr<RecordedVerdict> RecordLateFailure(
+      const VerdictWrite& write, absl::string_view owner,
+      std::span<const uint8_t> ek_name) override {
+    return Tell("RecordLateFailure",
+                store_.RecordLateFailure(write, owner, ek_name));
   }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Tell("RecordSeen", store_.RecordSeen(id, time));

@@ -22,6 +22,7 @@
 #include "verifier/store/bounded_findings.h"
 #include "verifier/store/codec.h"
 #include "verifier/store/ek_list.h"
+#include "verifier/store/merged_findings.h"
 #include "verifier/store/migrations.h"
 #include "verifier/store/policy_names.h"
 
@@ -367,20 +368,13 @@ std::string By(absl::string_view what, absl::string_view who) {
 absl::StatusOr<uint64_t> CountNaming(Connection& db, absl::string_view tenant,
                                      const PolicyKey& key) {
   const bool is_own = tenant == key.tenant;
-  CUPEL_ASSIGN_OR_RETURN(
-      const auto rows,
-      db.Query("SELECT COUNT(DISTINCT p.agent_id) FROM agent_policies AS p"
-               " JOIN agents AS a ON a.agent_id = p.agent_id"
-               " WHERE p.tenant = :owner AND p.name = :name"
-               " AND (:all = 1 OR a.tenant = :tenant)",
-               "i",
-               {SqlText(key.tenant), SqlText(key.name),
-                SqlNumber(is_own ? 1 : 0), SqlText(tenant)}));
-  if (rows.size() != 1) return absl::InternalError("store: no count");
-  RowReader in(rows.front());
-  const uint64_t count = in.Number();
-  CUPEL_RETURN_IF_ERROR(in.status());
-  return count;
+  return db.QueryNumber(
+      "SELECT COUNT(DISTINCT p.agent_id) FROM agent_policies AS p"
+      " JOIN agents AS a ON a.agent_id = p.agent_id"
+      " WHERE p.tenant = :owner AND p.name = :name"
+      " AND (:all = 1 OR a.tenant = :tenant)",
+      {SqlText(key.tenant), SqlText(key.name), SqlNumber(is_own ? 1 : 0),
+       SqlText(tenant)});
 }
 
 constexpr char kPolicyColumns[] =
@@ -815,7 +809,10 @@ absl::Status SqlStore::AddEnrollmentToken(absl::string_view tenant,
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   CUPEL_RETURN_IF_ERROR(CheckSha256(token_sha256, "token"));
   return Write(
-      Durability::kFull, {.changed = false, .id = {}}, [&](Connection& db) {
+      Durability::kFull, {.changed = false, .id = {}},
+      [&](Connection& db) -> absl::Status {
+        CUPEL_RETURN_IF_ERROR(
+            CheckTokenQuota(db, options_.quotas, tenant, Now()));
         return db
             .Execute(
                 "INSERT INTO enrollment_tokens"
@@ -1161,8 +1158,13 @@ absl::Status SqlStore::AllowEks(absl::string_view tenant,
     CUPEL_RETURN_IF_ERROR(CheckSha256(ek, "EK"));
   }
   return Write(Durability::kFull, {.changed = false, .id = {}},
-               [&](Connection& db) {
-                 return InsertAllowedEks(db, tenant, ek_sha256, who, Now());
+               [&](Connection& db) -> absl::Status {
+                 CUPEL_ASSIGN_OR_RETURN(const uint64_t before,
+                                        CountAllowedEks(db, tenant));
+                 CUPEL_RETURN_IF_ERROR(
+                     InsertAllowedEks(db, tenant, ek_sha256, who, Now()));
+                 return CheckAllowedEkQuota(db, options_.quotas, tenant,
+                                            before);
                });
 }
 
@@ -1327,6 +1329,22 @@ absl::StatusOr<PolicyRecord> SqlStore::GetPolicy(absl::string_view tenant,
                                {SqlText(key.tenant), SqlText(key.name)}));
   if (rows.empty()) return NoSuchPolicy(name);
   return PolicyFromRow(rows.front(), /*has_file=*/true, tenant);
+}
+
+absl::StatusOr<std::string> SqlStore::PolicyContentId(absl::string_view tenant,
+                                                      absl::string_view name) {
+  CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
+  const PolicyKey key = ResolvePolicyName(tenant, name);
+  Locked& locked = reader();
+  const std::lock_guard lock(locked.mutex);
+  // The column stands before the file.
+  CUPEL_ASSIGN_OR_RETURN(auto content_id,
+                         locked.connection->QueryOne(
+                             "SELECT content_id FROM policies"
+                             " WHERE tenant = :tenant AND name = :name",
+                             't', {SqlText(key.tenant), SqlText(key.name)}));
+  if (!content_id.has_value()) return NoSuchPolicy(name);
+  return std::get<std::string>(*std::move(content_id));
 }
 
 absl::StatusOr<std::vector<PolicyRecord>> SqlStore::ListPolicies(
@@ -1571,6 +1589,58 @@ absl::Status SqlStore::ChangeVerdict(Connection& db, absl::Time now,
   }
   one.Settle(std::move(recorded));
   return db.Execute("RELEASE verdict").status();
+}
+
+absl::StatusOr<RecordedVerdict> SqlStore::RecordLateFailure(
+    const VerdictWrite& write, absl::string_view owner,
+    std::span<const uint8_t> ek_name) {
+  if (!write.findings.has_value()) {
+    return absl::InvalidArgumentError("store: a failure without findings");
+  }
+  CUPEL_RETURN_IF_ERROR(CheckText(owner, "owner"));
+  RecordedVerdict recorded{.time = Now()};
+  const auto body = [&](Connection& db) -> absl::Status {
+    CUPEL_ASSIGN_OR_RETURN(const AgentRecord agent, ReadAgent(db, write.id));
+    if (!agent.enrollment.has_value() ||
+        !std::ranges::equal(agent.enrollment->ek_name, ek_name)) {
+      return absl::AbortedError(absl::StrCat("agent ", agent.id.ToString(),
+                                             ": it has another EK by now"));
+    }
+    recorded.previous = agent.state;
+    const std::vector<Finding> merged =
+        MergeFindings(*write.findings, agent.findings);
+    CUPEL_ASSIGN_OR_RETURN(
+        const uint64_t rows,
+        db.Execute(
+            "UPDATE agents SET state = :state, valid_until = NULL,"
+            " state_reason = CASE WHEN state = :same THEN state_reason"
+            " ELSE :reason END,"
+            " findings = :findings,"
+            " clock_info = COALESCE(clock_info, :clock),"
+            " judged_policies = COALESCE(:policies, judged_policies)"
+            " WHERE agent_id = :id AND owner = :owner"
+            " AND policy_epoch = :policy",
+            {StateToSql(AgentState::kFailed), StateToSql(AgentState::kFailed),
+             SqlText(StorableReason(write)),
+             EncodeFindings(Bounded(merged, kRecordBounds)),
+             ClockToSql(write.clock_info), JudgedToSql(write.policies),
+             SqlText(write.id.ToString()), SqlText(owner),
+             SqlNumber(write.policy_epoch)}));
+    const AgentState state = rows == 0 ? agent.state : AgentState::kFailed;
+    const absl::string_view what =
+        rows > 0 ? "found by a stream that another one has taken over from: "
+        : agent.policy_epoch != write.policy_epoch
+            ? "judged by settings or policies that have changed since: "
+            : "found by a verifier that another one has taken over from: ";
+    CUPEL_RETURN_IF_ERROR(WriteEvent(
+        db, recorded.time, agent.tenant, agent.id, agent.state, state,
+        absl::StrCat(what, StorableReason(write)), *write.findings,
+        /*of_findings=*/state == agent.state, write.policies));
+    CUPEL_ASSIGN_OR_RETURN(recorded.record, ReadAgent(db, write.id));
+    return absl::OkStatus();
+  };
+  CUPEL_RETURN_IF_ERROR(Write(Durability::kFull, {.id = write.id}, body));
+  return recorded;
 }
 
 absl::Status SqlStore::RecordSeen(const AgentId& id, absl::Time time) {

@@ -139,6 +139,8 @@ class SqlStore : public Store {
                             absl::string_view who) override;
   absl::StatusOr<PolicyRecord> GetPolicy(absl::string_view tenant,
                                          absl::string_view name) override;
+  absl::StatusOr<std::string> PolicyContentId(absl::string_view tenant,
+                                              absl::string_view name) override;
   absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
       absl::string_view tenant) override;
   absl::StatusOr<uint64_t> CountAgentsWithPolicy(
@@ -157,6 +159,9 @@ class SqlStore : public Store {
   // transaction: kUnavailable for each.
   std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
       std::span<const VerdictWrite> writes) override;
+  absl::StatusOr<RecordedVerdict> RecordLateFailure(
+      const VerdictWrite& write, absl::string_view owner,
+      std::span<const uint8_t> ek_name) override;
   // Never moves the time back.
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override;
   absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) override;

@@ -110,7 +110,7 @@ struct AgentRecord {
   // Grows with each change of settings, of the policies that they name, or of
   // state by an operator: a verdict that was begun before is not recorded.
   uint64_t policy_epoch = 0;
-  // Grows with each claim: only the last claim's owner may write.
+  // Grows with each claim: only the stream of the last one may write.
   uint64_t owner_epoch = 0;
 
   std::optional<absl::Time> valid_until = {};  // of kTrusted and kPending
@@ -238,8 +238,9 @@ struct AgentFilter {
 // can't hold. kNotFound where the agent or policy doesn't exist *in that
 // tenant*: other tenants' objects don't exist for a caller. kResourceExhausted,
 // with the quota and its option's name, for what would take a tenant over what
-// the store was made to allow: of AddAgent, AddVouchedAgent and PutPolicy, and
-// of Enroll where a token makes the agent its tenant's.
+// the store was made to allow: of AddAgent, AddVouchedAgent, AllowEks,
+// AddEnrollmentToken and PutPolicy, and of Enroll where a token makes the agent
+// its tenant's.
 class Store {
  public:
   virtual ~Store() = default;
@@ -357,6 +358,10 @@ class Store {
                                     absl::string_view who) = 0;
   virtual absl::StatusOr<PolicyRecord> GetPolicy(absl::string_view tenant,
                                                  absl::string_view name) = 0;
+  // PolicyRecord::content_id of GetPolicy's, by one read of an index, however
+  // large the file is.
+  virtual absl::StatusOr<std::string> PolicyContentId(
+      absl::string_view tenant, absl::string_view name) = 0;
   // Without the files: the tenant's own, then those that are shared, by the
   // names that the tenant has for them.
   virtual absl::StatusOr<std::vector<PolicyRecord>> ListPolicies(
@@ -384,6 +389,18 @@ class Store {
   // is not an error is stored.
   virtual std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
       std::span<const VerdictWrite> writes) = 0;
+  // The failure (`write` has findings) of a stream that has lost the agent, or
+  // whose verdict something has overtaken: who takes its own stream away hides
+  // nothing by it, and who has lost the agent to another verifier changes
+  // nothing of it. Where `owner` has the agent, by whatever claim, and
+  // settings, policies and the EK `ek_name` are those that were judged by, the
+  // record is FAILED for it, beside what it has failed for already; its
+  // progress stays. Anywhere else it is an event alone, whose text says why.
+  // Always with a record. kAborted, and nothing is written, where the agent has
+  // another EK; kInvalidArgument without findings.
+  virtual absl::StatusOr<RecordedVerdict> RecordLateFailure(
+      const VerdictWrite& write, absl::string_view owner,
+      std::span<const uint8_t> ek_name) = 0;
   virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
   // TRUSTED and PENDING with a valid_until at or before `now` become PENDING
   // without one, each with an event; nothing else of them changes. How many

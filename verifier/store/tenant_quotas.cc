@@ -1,25 +1,21 @@
 #include "verifier/store/tenant_quotas.h"
 
-#include <string>
-#include <utility>
-#include <vector>
+#include <algorithm>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "common/util/status_macros.h"
+#include "verifier/store/ek_list.h"
 
 namespace cupel::verifier {
 namespace {
 
-absl::StatusOr<uint64_t> QueryNumber(Connection& db, const std::string& sql,
-                                     std::vector<SqlValue> values) {
-  CUPEL_ASSIGN_OR_RETURN(const auto rows,
-                         db.Query(sql, "i", std::move(values)));
-  if (rows.size() != 1) return absl::InternalError("store: no count");
-  RowReader in(rows.front());
-  const uint64_t number = in.Number();
-  CUPEL_RETURN_IF_ERROR(in.status());
-  return number;
+// `has`: so many of what, as in "200 agents".
+absl::Status AtQuota(absl::string_view has, uint64_t quota,
+                     absl::string_view option, absl::string_view cure) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the tenant has ", has, ", and ", quota,
+                   " are what it may have (", option, "): ", cure));
 }
 
 }  // namespace
@@ -29,12 +25,40 @@ absl::Status CheckAgentQuota(Connection& db, const TenantQuotas& quotas,
   if (quotas.max_agents == TenantQuotas::kNone) return absl::OkStatus();
   CUPEL_ASSIGN_OR_RETURN(
       const uint64_t count,
-      QueryNumber(db, "SELECT COUNT(*) FROM agents WHERE tenant = :tenant",
-                  {SqlText(tenant)}));
+      db.QueryNumber("SELECT COUNT(*) FROM agents WHERE tenant = :tenant",
+                     {SqlText(tenant)}));
   if (count < quotas.max_agents) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "the tenant has ", count, " agents, and ", quotas.max_agents,
-      " are what it may have (max_agents_per_tenant): delete some first"));
+  return AtQuota(absl::StrCat(count, " agents"), quotas.max_agents,
+                 "max_agents_per_tenant", "delete some first");
+}
+
+absl::Status CheckTokenQuota(Connection& db, const TenantQuotas& quotas,
+                             absl::string_view tenant, absl::Time now) {
+  if (quotas.max_enrollment_tokens == TenantQuotas::kNone) {
+    return absl::OkStatus();
+  }
+  CUPEL_ASSIGN_OR_RETURN(
+      const uint64_t count,
+      db.QueryNumber("SELECT COUNT(*) FROM enrollment_tokens"
+                     " WHERE tenant = :tenant AND expires > :now",
+                     {SqlText(tenant), SqlTime(now)}));
+  if (count < quotas.max_enrollment_tokens) return absl::OkStatus();
+  return AtQuota(absl::StrCat(count, " enrolment tokens that wait to be used"),
+                 quotas.max_enrollment_tokens,
+                 "max_enrollment_tokens_per_tenant",
+                 "use some, or wait until some expire");
+}
+
+absl::Status CheckAllowedEkQuota(Connection& db, const TenantQuotas& quotas,
+                                 absl::string_view tenant, uint64_t before) {
+  if (quotas.max_allowed_eks == TenantQuotas::kNone) return absl::OkStatus();
+  CUPEL_ASSIGN_OR_RETURN(const uint64_t count, CountAllowedEks(db, tenant));
+  if (count <= std::max(before, quotas.max_allowed_eks)) {
+    return absl::OkStatus();
+  }
+  return AtQuota(absl::StrCat(before, " allowed EKs and would have ", count),
+                 quotas.max_allowed_eks, "max_allowed_eks_per_tenant",
+                 "take those from the list that were added");
 }
 
 absl::Status CheckPolicyQuota(Connection& db, const TenantQuotas& quotas,
@@ -42,12 +66,11 @@ absl::Status CheckPolicyQuota(Connection& db, const TenantQuotas& quotas,
   if (quotas.max_policies == TenantQuotas::kNone) return absl::OkStatus();
   CUPEL_ASSIGN_OR_RETURN(
       const uint64_t count,
-      QueryNumber(db, "SELECT COUNT(*) FROM policies WHERE tenant = :tenant",
-                  {SqlText(tenant)}));
+      db.QueryNumber("SELECT COUNT(*) FROM policies WHERE tenant = :tenant",
+                     {SqlText(tenant)}));
   if (count < quotas.max_policies) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "the tenant has ", count, " policies, and ", quotas.max_policies,
-      " are what it may have (max_policies_per_tenant): delete some first"));
+  return AtQuota(absl::StrCat(count, " policies"), quotas.max_policies,
+                 "max_policies_per_tenant", "delete some first");
 }
 
 absl::Status CheckPolicyBytesQuota(Connection& db, const TenantQuotas& quotas,
@@ -56,8 +79,7 @@ absl::Status CheckPolicyBytesQuota(Connection& db, const TenantQuotas& quotas,
   if (quotas.max_policy_bytes == TenantQuotas::kNone) return absl::OkStatus();
   // An index has the sizes, so that no file is read.
   const auto sum_of = [&](absl::string_view condition) {
-    return QueryNumber(
-        db,
+    return db.QueryNumber(
         absl::StrCat("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT)"
                      " FROM policies WHERE tenant = :tenant AND name ",
                      condition, " :name"),

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "verifier/store/connection.h"
 
 namespace cupel::verifier {
@@ -17,14 +18,24 @@ namespace cupel::verifier {
 struct TenantQuotas {
   static constexpr uint64_t kNone = std::numeric_limits<int64_t>::max();
   uint64_t max_policies = kNone;
-  uint64_t max_policy_bytes = kNone;  // of its policies' files together
-  uint64_t max_agents = kNone;        // whatever their states
+  uint64_t max_policy_bytes = kNone;       // of its policies' files together
+  uint64_t max_agents = kNone;             // whatever their states
+  uint64_t max_enrollment_tokens = kNone;  // that can still be used
+  uint64_t max_allowed_eks = kNone;
 };
 
 // kResourceExhausted, with the quota and its option's name, unless the tenant
 // may have one more agent.
 absl::Status CheckAgentQuota(Connection& db, const TenantQuotas& quotas,
                              absl::string_view tenant);
+
+// The same for an enrolment token; those that have expired by `now` are none.
+absl::Status CheckTokenQuota(Connection& db, const TenantQuotas& quotas,
+                             absl::string_view tenant, absl::Time now);
+// The same for the EKs that the tenant vouches for by now, of which it had
+// `before` (CountAllowedEks) when the transaction began.
+absl::Status CheckAllowedEkQuota(Connection& db, const TenantQuotas& quotas,
+                                 absl::string_view tenant, uint64_t before);
 
 // The same for a new policy.
 absl::Status CheckPolicyQuota(Connection& db, const TenantQuotas& quotas,

@@ -65,7 +65,11 @@ TEST_CASE("JoinedFromProto: a verdict brings its challenge along") {
   REQUIRE(joined.ok());
   REQUIRE(joined->has_value());
   CHECK(std::get<ChallengeMessage>(**joined).now);
-  CHECK(std::holds_alternative<VerdictMessage>(FromProto(message).value()));
+  message.mutable_verdict()->set_reason("because");
+  const auto alone = FromProto(message);
+  REQUIRE(alone.ok());
+  REQUIRE(std::holds_alternative<VerdictMessage>(*alone));
+  CHECK(std::get<VerdictMessage>(*alone).reason == "because");
   // What is alone brings nothing.
   CHECK_FALSE(JoinedFromProto(ValidChallenge()).value().has_value());
 

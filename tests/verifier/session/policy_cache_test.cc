@@ -130,6 +130,34 @@ TEST_CASE("The excludes of a policy count by its assignment") {
   CHECK(c.cache.Get("acme", names, {"shared/var"})->get() == one->get());
 }
 
+TEST_CASE("What is found at once needs no file") {
+  Cache c;
+  const PolicyRequest request = {.tenant = "acme", .names = {"base", "site"}};
+  const auto find = [&] {
+    auto found = c.cache.Find(request);
+    REQUIRE_THAT(found.status(), IsOk());
+    return *std::move(found);
+  };
+  CHECK(find() == nullptr);
+  CHECK(c.store.policy_reads == 0);
+  auto got = c.cache.Get(request);
+  REQUIRE_THAT(got.status(), IsOk());
+  CHECK(find() == *got);
+  CHECK(c.store.policy_reads == 2);
+  // The same policies by another assignment are others.
+  CHECK(*c.cache.Find({.tenant = "acme",
+                       .names = request.names,
+                       .without_excludes = {"site"}}) == nullptr);
+  c.store.Put("acme", "site", c.file + "  ");
+  CHECK(find() == nullptr);
+  REQUIRE_THAT(c.store.DeletePolicy("acme", "site", "ann"), IsOk());
+  CHECK(find() == nullptr);
+  CHECK(*c.cache.Find({.tenant = "acme", .names = {}}) == nullptr);
+  c.store.away = true;
+  CHECK_THAT(c.cache.Find(request).status(),
+             StatusIs(StatusCode::kUnavailable));
+}
+
 TEST_CASE("A name is looked up each time") {
   Cache c;
   const auto before = c.cache.Get("acme", {"base"});

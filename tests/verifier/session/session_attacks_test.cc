@@ -458,6 +458,106 @@ TEST_CASE("A18: who has lost the agent writes nothing") {
   CHECK(rig.stream->session->finished());
 }
 
+// A verdict that its stream's agent has taken the stream away from.
+struct Displaced : Rig {
+  Displaced() {
+    Trust();
+    machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+    stream->SendQuote();
+    stream->SendList();
+  }
+  std::string LastEvent() {
+    return verifier.store.EventsAfter("default", 0, 1000)->back().text;
+  }
+};
+
+TEST_CASE_METHOD(Displaced, "A31: a stream that its own agent displaces") {
+  FakeMachine clean;
+  clean.tpm.clock_info = machine.tpm.clock_info;
+  clean.Reboot();
+  Stream second(verifier, clean);
+  second.Prove();
+  SECTION("before it is judged") { stream->session->OnDisplaced(); }
+  SECTION("and which hears of it as it writes") {}
+  SECTION("and whose peer is gone") { stream->session->OnClosed(); }
+  SECTION("again and again") {
+    Stream third(verifier, clean);
+    third.Prove();
+    second.session->OnDisplaced();
+    stream->RunJobs();
+    CHECK(stream->state() == AgentState::kFailed);
+  }
+  SECTION("while the other one is trusted") {
+    second.SendList();
+    second.RunJobs();
+    REQUIRE(stream->state() == AgentState::kTrusted);
+  }
+  SECTION("while the store is away") {
+    stream->RunJobs();
+    verifier.store.away = true;
+  }
+  stream->RunJobs();
+  verifier.store.away = false;
+  stream->Wait(absl::Seconds(2));
+  stream->RunJobs();
+  CHECK(stream->session->finished());
+  CHECK(stream->state() == AgentState::kFailed);
+  REQUIRE(stream->record().findings.size() == 1);
+  CHECK(stream->record().findings[0].path == "/tmp/evil");
+  CHECK(stream->output.states.back() == AgentState::kFailed);
+  CHECK(LastEvent() ==
+        "found by a stream that another one has taken over from: "
+        "ima.not_in_policy /tmp/evil");
+  // What the other one shows washes nothing off.
+  second.session->OnSettingsChanged(verifier.now);
+  if (!second.output.verdicts.empty()) {
+    second.Wait(verifier.options.least_interval);
+    second.SendQuote();
+  }
+  second.SendList();
+  second.RunJobs();
+  CHECK(second.state() == AgentState::kFailed);
+}
+
+TEST_CASE_METHOD(Displaced, "A18: what was found late changes no other's") {
+  SECTION("another verifier has the agent") {
+    REQUIRE(verifier.store.ClaimAgent(TestAgentId(), "verifier-2").ok());
+    stream->RunJobs();
+    CHECK(LastEvent() ==
+          "found by a verifier that another one has taken over from: "
+          "ima.not_in_policy /tmp/evil");
+  }
+  SECTION("its settings have changed") {
+    REQUIRE(verifier.store.ClaimAgent(TestAgentId(), "verifier-1").ok());
+    verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+      settings.labels["site"] = "x";
+    });
+    stream->RunJobs();
+    CHECK(absl::StartsWith(LastEvent(), "judged by settings or policies that"));
+  }
+  SECTION("another machine has its id") {
+    const AgentRecord before = stream->record();
+    REQUIRE(verifier.store.DeleteAgent("default", TestAgentId(), "ann").ok());
+    Enrollment other = *before.enrollment;
+    other.ek_sha256.back() = other.ek_sha256.back() == 'a' ? 'b' : 'a';
+    other.ek_name.back() ^= 1;
+    verifier.store.now += absl::Seconds(1);
+    verifier.Enroll(other, TestAgentId());
+    REQUIRE(verifier.store
+                .AddAgent("default", TestAgentId(), before.settings, "", "ann")
+                .ok());
+    for (int i = 0; i < 5; ++i) {
+      REQUIRE(verifier.store.ClaimAgent(TestAgentId(), "verifier-1").ok());
+    }
+    const std::string last = LastEvent();
+    stream->RunJobs();
+    CHECK(LastEvent() == last);
+  }
+  CHECK(stream->state() != AgentState::kFailed);
+  CHECK(stream->record().findings.empty());
+  CHECK(stream->session->finished());
+}
+
 TEST_CASE("A27: a reset while the stream stays open") {
   Rig rig;
   rig.Trust();

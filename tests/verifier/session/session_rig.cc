@@ -159,6 +159,12 @@ void Stream::SendList() {
   session->OnChunk({.data = List(), .last = true}, verifier.now);
 }
 
+void Stream::RunLoads() {
+  for (const PolicyRequest& load : std::exchange(output.loads, {})) {
+    session->OnPolicyLoaded(verifier.policies.Get(load), verifier.now);
+  }
+}
+
 void Stream::RunJobs() {
   for (AppraisalJob& job : std::exchange(output.jobs, {})) {
     session->OnAppraised(job.Run(), verifier.now);

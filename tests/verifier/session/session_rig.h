@@ -43,6 +43,9 @@ class RecordedOutput : public SessionOutput {
   void OnStateRecorded(AgentState, AgentState state) override {
     states.push_back(state);
   }
+  void PostPolicyLoad(PolicyRequest request) override {
+    loads.push_back(std::move(request));
+  }
   void PostAppraisal(AppraisalJob job) override {
     jobs.push_back(std::move(job));
   }
@@ -57,6 +60,7 @@ class RecordedOutput : public SessionOutput {
   std::vector<VerdictMessage> verdicts;
   std::vector<RefusalMessage> refusals;
   std::vector<AgentState> states;
+  std::vector<PolicyRequest> loads;
   std::vector<AppraisalJob> jobs;
   std::vector<VerdictWrite> writes;
   int urgent_count = 0;
@@ -115,10 +119,16 @@ class Stream {
   void SayHello() { session->OnHello(Hello(), verifier.now); }
   // Hello and the quote; the list is due then.
   void Prove();
-  void SendQuote() { session->OnQuote(Quote(), verifier.now); }
+  // The policy is loaded at once.
+  void SendQuote() {
+    session->OnQuote(Quote(), verifier.now);
+    RunLoads();
+  }
   void SendList();
   // Runs what was posted and brings it back.
   void RunJobs();
+  // The same of policies alone.
+  void RunLoads();
   // The same of verdicts alone.
   void RecordWrites();
   // From an armed challenge to the verdict, and on to the next challenge.

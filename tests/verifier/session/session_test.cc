@@ -1,8 +1,10 @@
 // What an honest agent sees of a session, and what its record becomes.
 #include "verifier/session/session.h"
 
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "catch2/catch.hpp"
@@ -32,6 +34,171 @@ struct Trusted {
   Verifier verifier;
   std::optional<Stream> stream;
 };
+
+// A first quote whose policy nobody has loaded yet.
+struct Loading {
+  Loading() {
+    verifier.Add(machine, TestAgentId());
+    stream.emplace(verifier, machine);
+    stream->SayHello();
+    stream->session->OnQuote(stream->Quote(), verifier.now);
+  }
+  void CheckTrusted() {
+    REQUIRE(stream->output.list_requests.size() == 1);
+    stream->SendList();
+    stream->RunJobs();
+    CHECK(stream->state() == AgentState::kTrusted);
+  }
+  FakeMachine machine;
+  Verifier verifier;
+  std::optional<Stream> stream;
+};
+
+// A machine whose TPM has PCRs in one bank alone.
+struct OneBank {
+  explicit OneBank(HashAlgorithm bank) : machine({bank}) {
+    verifier.Add(machine, TestAgentId());
+    stream.emplace(verifier, machine);
+  }
+  void CheckPending(absl::string_view reason) {
+    CHECK_FALSE(stream->refused());
+    CHECK(stream->state() == AgentState::kPending);
+    CHECK_THAT(stream->record().state_reason,
+               Catch::Matchers::Contains(std::string(reason)));
+    REQUIRE_FALSE(stream->output.verdicts.empty());
+    CHECK(stream->output.verdicts.back().state == AgentState::kPending);
+    CHECK(stream->output.verdicts.back().reason ==
+          stream->record().state_reason);
+    CHECK(stream->output.list_requests.empty());
+  }
+  FakeMachine machine;
+  Verifier verifier;
+  std::optional<Stream> stream;
+};
+
+TEST_CASE("A TPM that has SHA-1 alone is PENDING, and says why") {
+  OneBank one(HashAlgorithm::kSha1);
+  one.stream->Prove();
+  one.CheckPending(
+      "the TPM's sha256 bank has to be quoted and is not "
+      "allocated (sha1 is): allocate it");
+  one.CheckPending("tpm2_pcrallocate sha256:all");
+  one.CheckPending("update --allow-sha1-bank");
+  // It goes on showing that it is there, at the usual times.
+  for (int i = 0; i < 3; ++i) {
+    one.stream->Wait(absl::Seconds(5));
+    one.verifier.store.now += absl::Seconds(5);
+    CHECK_FALSE(one.stream->output.challenges.back().now);
+    one.stream->SendQuote();
+    one.CheckPending("sha256");
+    CHECK(one.stream->record().last_seen == one.verifier.store.now);
+  }
+  CHECK(one.stream->record().attestation_count == 0);
+  SECTION("until an operator allows it") {
+    one.verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+      settings.allow_sha1_bank = true;
+    });
+    one.stream->session->OnSettingsChanged(one.verifier.now);
+    one.stream->SendQuote();
+    one.stream->SendList();
+    one.stream->RunJobs();
+    CHECK(one.stream->state() == AgentState::kTrusted);
+    CHECK(one.stream->output.verdicts.back().reason.empty());
+  }
+  SECTION("until it is allocated") {
+    one.stream->session->OnClosed();
+    FakeMachine both({HashAlgorithm::kSha256, HashAlgorithm::kSha1});
+    one.verifier.Update(TestAgentId(),
+                        [](AgentSettings& settings) { settings.boot = "any"; });
+    Stream second(one.verifier, both);
+    second.Prove();
+    second.Wait(one.verifier.options.least_interval);
+    if (second.output.list_requests.empty()) second.SendQuote();
+    second.SendList();
+    second.RunJobs();
+    INFO(second.record().state_reason << second.refusal());
+    CHECK(second.state() == AgentState::kTrusted);
+  }
+}
+
+TEST_CASE("A TPM without the bank that an operator wants is PENDING") {
+  OneBank one(HashAlgorithm::kSha256);
+  one.verifier.Update(
+      TestAgentId(), [](AgentSettings& settings) { settings.bank = "sha384"; });
+  one.stream->Prove();
+  one.CheckPending("the TPM's sha384 bank has to be quoted");
+  one.CheckPending("update --bank");
+}
+
+TEST_CASE_METHOD(Loading, "A quote waits for its policy") {
+  CHECK(stream->session->is_loading());
+  CHECK(stream->session->proven());
+  CHECK_FALSE(stream->session->is_quick());
+  CHECK(verifier.store.policy_reads == 0);
+  REQUIRE(stream->output.loads.size() == 1);
+  CHECK(stream->output.loads[0].names == std::vector<std::string>{"base"});
+  CHECK(stream->output.list_requests.empty());
+  SECTION("however long that takes") {
+    stream->Wait(absl::Hours(1));
+    CHECK_FALSE(stream->refused());
+    stream->RunLoads();
+    CheckTrusted();
+  }
+  SECTION("and so does every other stream that wants it") {
+    Stream second(verifier, machine);
+    second.SayHello();
+    second.session->OnQuote(second.Quote(), verifier.now);
+    CHECK(second.session->is_loading());
+    // It is loaded even if the first one has gone.
+    stream->session->OnDisplaced();
+    stream->RunLoads();
+    CHECK(stream->output.list_requests.empty());
+    second.RunLoads();
+    CHECK(second.output.list_requests.size() == 1);
+  }
+  SECTION("that the store has to give") {
+    verifier.store.away = true;
+    stream->RunLoads();
+    verifier.store.away = false;
+    CHECK(stream->refusal() == "the verifier can't reach its store");
+    CHECK(stream->state() == AgentState::kPending);
+  }
+  SECTION("that has to be one") {
+    verifier.store.damages_policies = true;
+    stream->RunLoads();
+    CHECK(stream->refused());
+    CHECK(stream->record().state_reason == stream->refusal());
+    CHECK(stream->session->finished());
+  }
+  SECTION("for as long as its stream lasts") {
+    stream->session->OnClosed();
+    CHECK(stream->session->finished());
+    stream->RunLoads();
+    CHECK(stream->output.list_requests.empty());
+  }
+}
+
+TEST_CASE_METHOD(Loading,
+                 "A32: settings that change while a policy is loaded") {
+  const auto loads = std::exchange(stream->output.loads, {});
+  REQUIRE(loads.size() == 1);
+  FakeMachine fewer;
+  fewer.policy.digests.erase("/usr/bin/init");
+  const auto before = verifier.policies.Get(loads[0]);
+  verifier.store.Put("default", "base", PolicyFileOf(fewer));
+  stream->session->OnSettingsChanged(verifier.now);
+  CHECK(stream->session->is_loading());
+  // What was loaded is what counted before.
+  stream->session->OnPolicyLoaded(before, verifier.now);
+  CHECK(stream->session->is_loading());
+  CHECK(stream->output.list_requests.empty());
+  REQUIRE(stream->output.loads.size() == 1);
+  stream->RunLoads();
+  REQUIRE(stream->output.list_requests.size() == 1);
+  stream->SendList();
+  stream->RunJobs();
+  CHECK(stream->state() == AgentState::kFailed);
+}
 
 TEST_CASE("An agent goes from Hello to TRUSTED, and on") {
   FakeMachine machine;
