@@ -179,8 +179,8 @@ TEST_CASE("doctor: a machine that is well, and what may be wrong with it",
     CHECK(result.exit_code == 1);
     const auto outcomes = Outcomes(Json(result), check);
     CHECK(std::ranges::find(outcomes, "failure") != outcomes.end());
-    const auto report = Json(result);
-    for (const auto& one : report["checks"]) {
+    const auto failed = Json(result);
+    for (const auto& one : failed["checks"]) {
       CHECK((one["outcome"] == "ok") == one["cure"].get<std::string>().empty());
     }
   };
