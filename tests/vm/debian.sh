@@ -73,8 +73,8 @@ key=$({
 if [[ $(cat "$images/key" 2>/dev/null) != "$key" ]]; then
   if ! make_base; then
     # apt's words for an archive that can't be reached.
-    grep -Eq 'Failed to fetch|Unable to fetch|Could not (connect|resolve)' \
-      "$images/log" && unavailable "$(grep -E '^E:|^W:' "$images/log" | head -n 1)"
+    unreached='Failed to fetch|Unable to fetch|Could not (connect|resolve)'
+    reason=$(grep -Em 1 "$unreached" "$images/log") && unavailable "$reason"
     cat "$images/log" >&2
     exit 1
   fi
