@@ -5,7 +5,8 @@
 #   tests/run.sh --asan           the tests under AddressSanitizer and UBSan
 #   tests/run.sh --tsan           the tests under ThreadSanitizer
 #   tests/run.sh --fuzz SECONDS   the fuzz targets alone, SECONDS each
-#   tests/run.sh --long           the tests that take minutes each as well
+#   tests/run.sh --long           the tests that take minutes each as well, and
+#                                 the debug build
 #
 # --no-install leaves the system's packages alone. The last line counts what
 # ran: "N passed, N failed, N skipped". A fuzz target counts as one test, and so
@@ -19,6 +20,7 @@ readonly FUZZ_RSS_MB=2048
 readonly FUZZ_TIMEOUT_SECONDS=20
 
 mode=release
+long=no
 install=yes
 fuzz_seconds=$SMOKE_SECONDS
 test_options=()
@@ -35,7 +37,10 @@ while [[ $# -gt 0 ]]; do
       [[ $fuzz_seconds =~ ^[1-9][0-9]*$ ]] || usage
       shift
       ;;
-    --long) test_options+=(-C long) ;;
+    --long)
+      long=yes
+      test_options+=(-C long)
+      ;;
     --no-install) install=no ;;
     *) usage ;;
   esac
@@ -175,6 +180,8 @@ case $mode in
     run_tests release
     build fuzz
     run_fuzzers "$fuzz_seconds"
+    # Each source by itself, as no other build has them (docs/adr/0007).
+    [[ $long == no ]] || build debug
     ;;
   fuzz)
     build fuzz

@@ -116,7 +116,7 @@ inline Digest Hash(HashAlgorithm algorithm, std::span<const uint8_t> message) {
 // once; with the others it is spared no work. A value type.
 class HashPrefix {
  public:
-  // `algorithm` as for Hash, which HashWith calls.
+  // Of an algorithm for which CanHash is false, HashWith ends the process.
   HashPrefix(HashAlgorithm algorithm, std::span<const uint8_t> prefix);
 
   // The digest of `prefix` and `rest`, one after another.

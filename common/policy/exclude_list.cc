@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t kMaxMemory = int64_t{64} << 20;
 constexpr size_t kShownErrors = 50;
+
 RE2::Options Options() {
   RE2::Options options(RE2::Quiet);
   options.set_encoding(RE2::Options::EncodingLatin1);

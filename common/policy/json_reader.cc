@@ -12,12 +12,9 @@
 namespace cupel::policy {
 namespace {
 
-// A key or path in a message is cut here.
-constexpr size_t kShownKeySize = 200;
-
 std::string QuotedRaw(absl::string_view text) {
-  return absl::StrCat("\"", text.substr(0, kShownKeySize),
-                      text.size() > kShownKeySize ? "\"..." : "\"");
+  return absl::StrCat("\"", text.substr(0, kShownSize),
+                      text.size() > kShownSize ? "\"..." : "\"");
 }
 
 std::optional<uint32_t> HexDigits(const char* from, const char* end) {

@@ -22,9 +22,6 @@
 
 namespace cupel::policy {
 
-// How much of a pattern or a path a message shows, in bytes.
-inline constexpr size_t kShownSize = 200;
-
 // An exclude pattern: a Python regular expression, matched as re.match does
 // (anchored at the start only), over the path's bytes.
 struct ExcludePattern {

@@ -18,6 +18,9 @@ namespace cupel {
 // become text. A message of an absl::Status is such text.
 std::string EscapeForDisplay(absl::string_view bytes);
 
+// How much of a name, a pattern or a path a message shows, in bytes.
+inline constexpr size_t kShownSize = 200;
+
 // The first `max_size` bytes of `bytes`, or a few less so as not to cut a
 // character, escaped as above and in double quotes. `...` follows the quotes
 // where something was cut.

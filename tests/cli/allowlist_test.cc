@@ -169,10 +169,10 @@ TEST_CASE("allowlist create: the file is replaced at the end, or not at all") {
   Spill(out, "old");
   CHECK_THAT(root.Create({out, "--initramfs", "/no/such"}),
              IsRefused("/no/such"));
-  CHECK(Slurp(out) == "old");
+  CHECK(TextOf(out) == "old");
   CHECK(elsewhere.CountFiles() == 1);
   CHECK(root.Create({out}).exit_code == 0);
-  CHECK(Lines(Slurp(out)).size() == 2);
+  CHECK(Lines(TextOf(out)).size() == 2);
   CHECK(elsewhere.CountFiles() == 1);
   CHECK_THAT(root.Create({elsewhere / "none/x"}), IsRefused("none"));
 }

@@ -50,7 +50,7 @@ struct Case {
 // PCR 10 alone, out of a bank's values beside a list.
 std::string SlurpPcr10(const std::string& list, const std::string& bank) {
   for (const std::string& line :
-       Lines(Slurp(VectorPath("ima/" + list + "/pcrs-" + bank + ".txt")))) {
+       Lines(TextOf(VectorPath("ima/" + list + "/pcrs-" + bank + ".txt")))) {
     if (absl::StartsWith(line, "PCR-10:")) return line + "\n";
   }
   FAIL("no PCR 10");
@@ -74,7 +74,7 @@ TEST_CASE("appraise: a list whose files are all allowed passes, unproven") {
 
 TEST_CASE("appraise: a file that the allowlist lacks") {
   const Case c;
-  Spill(c.allowlist, Replace(Slurp(c.allowlist), kBusybox, ""));
+  Spill(c.allowlist, Replace(TextOf(c.allowlist), kBusybox, ""));
   const CommandResult result = c.Appraise();
   CHECK(result.exit_code == 1);
   const auto lines = Lines(result.out);
@@ -97,7 +97,7 @@ TEST_CASE("appraise: a file that the allowlist lacks") {
 
 TEST_CASE("appraise: a file whose digest is another") {
   const Case c;
-  Spill(c.allowlist, Replace(Slurp(c.allowlist), "3d9f2889", "3d9f2888"));
+  Spill(c.allowlist, Replace(TextOf(c.allowlist), "3d9f2889", "3d9f2888"));
   const CommandResult result = c.Appraise();
   CHECK(result.exit_code == 1);
   CHECK(absl::StrContains(
@@ -108,7 +108,7 @@ TEST_CASE("appraise: a file whose digest is another") {
   CHECK(absl::StrContains(
       result.out, "ERROR - IMA ERRORS: template-hash 0 fnf 0 hash 1 good 73"));
   // Both digests listed: either will do.
-  Spill(c.allowlist, Slurp(c.allowlist) + kBusybox);
+  Spill(c.allowlist, TextOf(c.allowlist) + kBusybox);
   CHECK(c.Appraise().exit_code == 0);
 }
 
@@ -132,7 +132,7 @@ TEST_CASE("appraise --pcrs: values that nobody signed") {
   CHECK(absl::StrContains(result.out, "INFO - ima.boot_aggregate_listed"));
 
   const std::string wrong = Replace(
-      Slurp(pcrs),
+      TextOf(pcrs),
       "e0273bed5360eaf51b65c991870868db11ffb790074a3ec476cd56ddb663d215",
       std::string(64, '1'));
   const CommandResult lost = c.Appraise({"--pcrs", c.Write("p.json", wrong)});
@@ -258,7 +258,7 @@ TEST_CASE("appraise --lab: a boot_aggregate of zeros") {
 
 TEST_CASE("appraise: boot_aggregate neither computed nor listed is undecided") {
   const Case c;
-  Spill(c.allowlist, Replace(Slurp(c.allowlist),
+  Spill(c.allowlist, Replace(TextOf(c.allowlist),
                              "32a180d2c83491c25f0497670ccf40f896a25758314ff488"
                              "c43f5ed8b719c8fd  boot_aggregate\n",
                              ""));
@@ -273,7 +273,7 @@ TEST_CASE("appraise: boot_aggregate neither computed nor listed is undecided") {
   CHECK(c.Appraise({"--pcrs", VectorPath("ima/quote/pcrs.json")}).exit_code ==
         0);
   // A file that fails beside it is a failure all the same.
-  Spill(c.allowlist, Replace(Slurp(c.allowlist), kBusybox, ""));
+  Spill(c.allowlist, Replace(TextOf(c.allowlist), kBusybox, ""));
   CHECK(c.Appraise().exit_code == 1);
 }
 
@@ -281,7 +281,7 @@ TEST_CASE("appraise --tpm-policy: the boot that is allowed") {
   const Case c;
   const std::string pcrs = VectorPath("ima/quote/pcrs.json");
   const std::string pcr0 =
-      Json::parse(Slurp(pcrs))["sha256"]["0"].get<std::string>();
+      Json::parse(TextOf(pcrs))["sha256"]["0"].get<std::string>();
   const std::string right =
       c.Write("right.json", absl::StrCat("{\"0\":\"", pcr0, "\"}"));
   const CommandResult passed =
@@ -304,7 +304,7 @@ TEST_CASE("appraise --tpm-policy: the boot that is allowed") {
 
 TEST_CASE("appraise --json: every documented member") {
   const Case c;
-  Spill(c.allowlist, Replace(Slurp(c.allowlist), "3d9f2889", "3d9f2888"));
+  Spill(c.allowlist, Replace(TextOf(c.allowlist), "3d9f2889", "3d9f2888"));
   const CommandResult result =
       c.Appraise({"--json", "--pcrs", VectorPath("quote/checkquote.txt")});
   CHECK(result.exit_code == 1);
@@ -351,13 +351,13 @@ TEST_CASE("appraise: an ASCII list, and a list on standard input") {
             .exit_code == 0);
   CommandOptions options;
   for (const char* list : {"binary", "ascii"}) {
-    options.input = Slurp(
+    options.input = TextOf(
         VectorPath(absl::StrCat("ima/quote/", list, "_runtime_measurements")));
     CHECK(Tenant({"appraise", "--ima-list", "-", "--allowlist", c.allowlist},
                  options)
               .exit_code == 0);
   }
-  options.input = Slurp(c.allowlist);
+  options.input = TextOf(c.allowlist);
   CHECK(
       Tenant({"appraise", "--ima-list", QuotedList(), "--policy", "-"}, options)
           .exit_code == 0);
@@ -372,8 +372,8 @@ TEST_CASE("appraise: a list that is none is not judged") {
                    "--allowlist", c.allowlist});
   };
   for (const std::string& garbage :
-       {std::string("garbage\n"), std::string(1000, '\xff'), Slurp(c.allowlist),
-        std::string("{}"), std::string("10 x\n")}) {
+       {std::string("garbage\n"), std::string(1000, '\xff'),
+        TextOf(c.allowlist), std::string("{}"), std::string("10 x\n")}) {
     CHECK_THAT(appraise(garbage), IsRefused("list: "));
   }
   // Its first bytes look like a record's.
@@ -382,7 +382,7 @@ TEST_CASE("appraise: a list that is none is not judged") {
   CHECK(record.exit_code == 2);
   CHECK(absl::StrContains(record.out, "ima.list_malformed"));
   // What stands behind a break can't be known.
-  const CommandResult cut = appraise(Slurp(QuotedList()).substr(0, 5000));
+  const CommandResult cut = appraise(TextOf(QuotedList()).substr(0, 5000));
   CHECK(cut.exit_code == 2);
   CHECK(absl::StrContains(cut.out, "ima.list_malformed"));
   CHECK(absl::StrContains(LastLine(cut.out), "not proven by a TPM"));

@@ -32,12 +32,6 @@ std::string VectorPath(const std::string& name) {
   return absl::StrCat(CUPEL_VECTORS_DIR, "/", name);
 }
 
-std::string Slurp(const std::string& path) {
-  const auto content = ReadFile(path, size_t{1} << 30);
-  REQUIRE_THAT(StatusOf(content), IsOk());
-  return std::string(AsText(*content));
-}
-
 void Spill(const std::string& path, absl::string_view content) {
   REQUIRE_THAT(WriteFile(path, content), IsOk());
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "catch2/catch.hpp"
 #include "tests/support/run_command.h"
+#include "tests/support/text_of.h"
 
 namespace cupel::testing {
 
@@ -22,7 +23,7 @@ std::vector<std::string> operator+(std::vector<std::string> first,
 // The path of a file in tests/vectors.
 std::string VectorPath(const std::string& name);
 
-std::string Slurp(const std::string& path);
+using testing::TextOf;
 void Spill(const std::string& path, absl::string_view content);
 
 // Without the newlines.

@@ -27,7 +27,7 @@ struct KeptQuote {
         signature(real.folder + "/quote.sig"),
         ak(real.folder + "/ak.pub"),
         ek(real.folder + "/ek.pub"),
-        nonce(HexEncode(AsBytes(Slurp(real.folder + "/nonce")))),
+        nonce(HexEncode(AsBytes(TextOf(real.folder + "/nonce")))),
         pcrs(real.folder + "/pcrs.json") {
     REQUIRE(Tenant({"policy", "create", "--ima-list", list, "--buffers", "-o",
                     policy})
@@ -104,7 +104,7 @@ TEST_CASE("kept quotes: one byte of the evidence changed proves nothing") {
           &KeptQuote::ak, &KeptQuote::ek}) {
       KeptQuote kept(real);
       CAPTURE(real.name, kept.*file);
-      std::string content = Slurp(kept.*file);
+      std::string content = TextOf(kept.*file);
       // The last byte is covered in each: of a name, a digest, a number, a key.
       content.back() = static_cast<char>(content.back() ^ 1);
       kept.*file = kept.folder / "changed";

@@ -128,7 +128,7 @@ TEST_CASE("log replay: values of a quote explain the entries before it") {
 TEST_CASE("log replay: one bank that is not explained fails all") {
   const RealList& list = RealListNamed("quote");
   const TemporaryFolder folder;
-  std::string pcrs = Slurp(list.folder + "/pcrs.json");
+  std::string pcrs = TextOf(list.folder + "/pcrs.json");
   const std::string value = list.pcrs.at("sha1").at(10);
   Spill(folder / "pcrs.json",
         Replace(pcrs, value, std::string(value.size(), '1')));
@@ -165,7 +165,7 @@ TEST_CASE("log replay: a PCR without a value leaves the question open") {
 
 TEST_CASE("log replay: banks whose values are of different moments") {
   const RealList& list = RealListNamed("quote");
-  const std::string all = Slurp(list.folder + "/pcrs.json");
+  const std::string all = TextOf(list.folder + "/pcrs.json");
   // SHA-256 after 72 entries, SHA-1 after all 74.
   const Json quoted =
       Json::parse(Tenant({"log", "replay", ListOf(list), "--pcrs",

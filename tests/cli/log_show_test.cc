@@ -198,7 +198,7 @@ TEST_CASE("log show: random bytes are refused") {
 }
 
 TEST_CASE("log show: a broken list shows what comes before the break") {
-  const std::string whole = Slurp(QuotedList());
+  const std::string whole = TextOf(QuotedList());
   const auto lines = Lines(Show(whole).out);
   for (const size_t cut :
        {size_t{2}, size_t{30}, whole.size() / 2, whole.size() - 1}) {

@@ -53,7 +53,7 @@ class Files {
 TEST_CASE("policy create: of everything that there is, together") {
   const Files f;
   const std::string base = f / "base.json";
-  Spill(base, Slurp(VectorPath("guide/policy.json")));
+  Spill(base, TextOf(VectorPath("guide/policy.json")));
   const CommandResult result =
       Create({"--rootfs", f / "root", "--initramfs", f / "initrd", "--ima-list",
               QuotedList(), "--allowlist", f / "allowlist", "--exclude",
@@ -61,7 +61,7 @@ TEST_CASE("policy create: of everything that there is, together") {
   CAPTURE(result);
   REQUIRE(result.exit_code == 0);
   const Json policy = Json::parse(result.out);
-  const Json before = Json::parse(Slurp(base));
+  const Json before = Json::parse(TextOf(base));
   const Json& digests = policy["digests"];
   CHECK(digests["/early"] == Json::array({Sha256("early")}));
   // Both, since both may run: the initramfs's first, and then the root's.
@@ -99,7 +99,7 @@ TEST_CASE("policy create: what a machine measured passes its own policy") {
                               VectorPath("ima/quote/pcrs.json")};
   CHECK(Tenant(appraise).exit_code == 0);
   // And no longer once one of its files is another.
-  Json policy = Json::parse(Slurp(out));
+  Json policy = Json::parse(TextOf(out));
   auto& first = policy["digests"].begin().value();
   first = Json::array({std::string(64, '0')});
   Spill(out, policy.dump());
@@ -182,7 +182,7 @@ TEST_CASE(
   Spill(out, "old");
   const auto refused = [&](const Arguments& arguments, const char* text) {
     CHECK_THAT(Create(arguments + Arguments{"-o", out}), IsRefused(text));
-    CHECK(Slurp(out) == "old");
+    CHECK(TextOf(out) == "old");
   };
   refused({}, "--rootfs DIR");
   refused({"--exclude", f / "exclude"}, "--rootfs DIR");

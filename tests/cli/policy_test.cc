@@ -236,7 +236,7 @@ TEST_CASE("policy convert: the guide's lists give the guide's policy") {
               "--exclude", Guide("exclude.txt")});
   CHECK(result.exit_code == 0);
   CHECK(result.err.empty());
-  CHECK(result.out == Slurp(Guide("policy.json")));
+  CHECK(result.out == TextOf(Guide("policy.json")));
 }
 
 TEST_CASE("policy convert: there and back again") {
@@ -250,10 +250,10 @@ TEST_CASE("policy convert: there and back again") {
   CHECK(Tenant({"policy", "convert", json, "--to", "excludes", "--output",
                 excludes})
             .exit_code == 0);
-  CHECK(Slurp(excludes) == Slurp(Guide("exclude.txt")));
+  CHECK(TextOf(excludes) == TextOf(Guide("exclude.txt")));
   const CommandResult back = Tenant(
       {"policy", "convert", "--allowlist", allowlist, "--exclude", excludes});
-  CHECK(back.out == Slurp(json));
+  CHECK(back.out == TextOf(json));
   // JSON to JSON keeps every member.
   const std::string full = f.Write("full.json", FullPolicy());
   const CommandResult same = Tenant({"policy", "convert", full});
@@ -311,7 +311,7 @@ TEST_CASE("policy convert: one policy at a time, one form of those there are") {
   const std::string output = f.Write("out", "before");
   CHECK(Tenant({"policy", "convert", f.Write("bad", "nonsense"), "-o", output})
             .exit_code == 2);
-  CHECK(Slurp(output) == "before");
+  CHECK(TextOf(output) == "before");
 }
 
 TEST_CASE("policy: a hundred thousand digests") {

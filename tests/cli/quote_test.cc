@@ -23,7 +23,7 @@ std::string InQuotes(const std::string& name) {
   return VectorPath("quote/" + name);
 }
 
-std::string Nonce() { return HexEncode(AsBytes(Slurp(InQuotes("nonce")))); }
+std::string Nonce() { return HexEncode(AsBytes(TextOf(InQuotes("nonce")))); }
 
 // What `appraise` is given about the quote `name` of the machine whose list is
 // in ima/quote. The guide's allowlist has no boot_aggregate, the full one has.
@@ -49,7 +49,7 @@ struct QuoteCase {
   // The file `path` with its byte at `offset` changed, from the end if that is
   // negative.
   std::string Changed(const std::string& path, int offset) const {
-    std::string content = Slurp(path);
+    std::string content = TextOf(path);
     const size_t at = offset >= 0
                           ? static_cast<size_t>(offset)
                           : content.size() - static_cast<size_t>(-offset);
@@ -223,7 +223,7 @@ TEST_CASE("quote: another machine's list") {
 TEST_CASE("quote: a list that was changed, cut or cut off") {
   const QuoteCase good;
   QuoteCase c;
-  const std::string list = Slurp(QuotedList());
+  const std::string list = TextOf(QuotedList());
   c.list = c.folder / "list";
   Spill(c.list, Replace(list, "/bin/busybox", "/bin/busyb0x"));
   CHECK(c.Appraise().exit_code == 1);
@@ -246,7 +246,7 @@ TEST_CASE("quote: a list that was changed, cut or cut off") {
 
 TEST_CASE("quote: a file that the policy lacks fails, proven") {
   QuoteCase c;
-  Spill(c.policy, Replace(Slurp(c.policy), "  /bin/busybox", "  /bin/other"));
+  Spill(c.policy, Replace(TextOf(c.policy), "  /bin/busybox", "  /bin/other"));
   const CommandResult result = c.Appraise();
   CHECK(result.exit_code == 1);
   CHECK(absl::StrContains(result.out,
@@ -295,7 +295,7 @@ TEST_CASE("quote: files that are no such thing") {
   }
 
   QuoteCase c;
-  Spill(c.folder / "cut", Slurp(c.signature).substr(0, 100));
+  Spill(c.folder / "cut", TextOf(c.signature).substr(0, 100));
   c.signature = c.folder / "cut";
   const CommandResult cut = c.Appraise();
   CHECK(cut.exit_code == 2);
@@ -358,7 +358,7 @@ TEST_CASE("quote: a plain signature, by a key whose scheme is fixed") {
   // tpm2_quote -f plain: for RSA the signature's bytes alone.
   constexpr size_t kSchemeHashAndSize = 6;
   QuoteCase c("qall");
-  const std::string plain = Slurp(c.signature).substr(kSchemeHashAndSize);
+  const std::string plain = TextOf(c.signature).substr(kSchemeHashAndSize);
   Spill(c.folder / "plain", plain);
   c.signature = c.folder / "plain";
   CheckProven(c.Appraise());

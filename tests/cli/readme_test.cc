@@ -15,7 +15,7 @@ namespace {
 // The lines of README.md's `cupel-tenant appraise`, joined to one.
 std::string AppraiseCommand() {
   const std::string text = absl::StrReplaceAll(
-      Slurp(CUPEL_SOURCE_DIR "/README.md"), {{"\\\n", " "}});
+      TextOf(CUPEL_SOURCE_DIR "/README.md"), {{"\\\n", " "}});
   for (const std::string& line : Lines(text)) {
     if (absl::StrContains(line, "tenant/cupel-tenant appraise ")) {
       return line;

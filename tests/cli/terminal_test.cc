@@ -22,7 +22,7 @@ constexpr char kErase[] = "\r\x1b[K";
 CommandResult RunLong(const Arguments& command) {
   const TemporaryFolder folder;
   const std::string list = folder / "list";
-  std::string bytes = Slurp(QuotedList());
+  std::string bytes = TextOf(QuotedList());
   while (bytes.size() < size_t{40} << 20) bytes += bytes;
   CommandResult result;
   for (int attempt = 0; attempt < 4; ++attempt) {
@@ -92,7 +92,7 @@ TEST_CASE("progress: hashing files shows how many") {
 
 TEST_CASE("progress: nothing of it where errors go to a file") {
   const TemporaryFolder folder;
-  std::string bytes = Slurp(QuotedList());
+  std::string bytes = TextOf(QuotedList());
   while (bytes.size() < size_t{40} << 20) bytes += bytes;
   Spill(folder / "list", bytes);
   CHECK(Tenant({"log", "replay", folder / "list"}).err.empty());

@@ -32,6 +32,7 @@
 #include "tests/support/fake_ek.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/stream_agent.h"
+#include "tests/support/text_of.h"
 #include "verifier/pki/operator_identity.h"
 #include "verifier/rpc/policies_service.h"
 
@@ -44,6 +45,7 @@ using testing::FakeMachine;
 using testing::IsOk;
 using testing::StatusIs;
 using testing::StreamAgent;
+using testing::TextOf;
 
 AgentId IdOf(int number) {
   return *AgentId::Parse(

@@ -30,12 +30,6 @@ std::string TextOrNothing(const std::string& path) {
 
 }  // namespace
 
-std::string TextOf(const std::string& path) {
-  const auto bytes = ReadFile(path, 1 << 20);
-  REQUIRE_THAT(bytes.status(), IsOk());
-  return std::string(AsText(*bytes));
-}
-
 VerifierProgram::VerifierProgram() {
   REQUIRE_THAT(
       WriteFile(config_path(),

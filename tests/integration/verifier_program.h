@@ -15,9 +15,6 @@
 
 namespace cupel::verifier {
 
-// The content of a file that has to be there.
-std::string TextOf(const std::string& path);
-
 // All functions fail the test where what they are for doesn't happen.
 class VerifierProgram {
  public:

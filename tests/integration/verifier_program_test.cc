@@ -26,6 +26,7 @@
 #include "tests/support/evidence_builder.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/stream_agent.h"
+#include "tests/support/text_of.h"
 #include "verifier/rpc/policies_service.h"
 
 namespace cupel::verifier {
@@ -36,6 +37,7 @@ namespace fs = std::filesystem;
 using testing::FakeMachine;
 using testing::IsOk;
 using testing::StreamAgent;
+using testing::TextOf;
 
 constexpr char kId[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
 constexpr char kDefaultTenant[] = "default";

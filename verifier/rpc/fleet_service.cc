@@ -358,14 +358,17 @@ grpc::ServerWriteReactor<v1::Event>* FleetService::Watch(
     }
     if (watchers_.size() >= kMaxWatchers) {
       return new Refused(
-          {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watchers"});
+          {grpc::StatusCode::RESOURCE_EXHAUSTED,
+           absl::StrCat("the verifier has ", kMaxWatchers,
+                        " watches of all its tenants, and takes no more: end "
+                        "one first")});
     }
     size_t& count = watchers_by_tenant_[watcher->tenant()];
     if (count >= surroundings_.max_watches_per_tenant) {
       return new Refused(
           {grpc::StatusCode::RESOURCE_EXHAUSTED,
            absl::StrCat("the tenant has ", count,
-                        " watches, and no more are what it may have "
+                        " watches, and as many are what it may have "
                         "(max_watches_per_tenant): end one first")});
     }
     ++count;

@@ -421,9 +421,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   Parts& parts = *server->parts_;
   CUPEL_RETURN_IF_ERROR(parts.LoadCertificate());
   CUPEL_RETURN_IF_ERROR(parts.MakeEnroller());
-  // Told from every other process over the same store, its own last run too.
-  CUPEL_ASSIGN_OR_RETURN(const AgentId unique, NewAgentId());
-  parts.MakeServices(absl::StrCat("verifier ", unique.ToString()));
+  // Told from every other process over the same store, its own last run too:
+  // a UUID, though no agent's.
+  CUPEL_ASSIGN_OR_RETURN(const AgentId process_id, NewAgentId());
+  parts.MakeServices(absl::StrCat("verifier ", process_id.ToString()));
   CUPEL_RETURN_IF_ERROR(parts.Listen());
   parts.housekeeping->Begin();
   const std::shared_ptr<const TlsCredentials> served =

@@ -47,8 +47,14 @@ std::vector<Assigned> AssignedBy(const PolicyRequest& request) {
   return assigned;
 }
 
-// What the combination is kept by, as the store has it now. kNotFound where a
-// policy is missing.
+absl::Status MissingPolicy(absl::string_view name) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("policy \"", EscapeForDisplay(name),
+                   "\" is missing: add it, or take it from the agent"));
+}
+
+// What the combination is kept by, as the store has it now. kFailedPrecondition
+// where a policy is missing.
 absl::StatusOr<std::string> CombinationKey(
     Store& store, absl::string_view tenant,
     const std::vector<Assigned>& assigned) {
@@ -57,17 +63,12 @@ absl::StatusOr<std::string> CombinationKey(
   for (const Assigned& one : assigned) {
     // Without the file: with thousands of agents a policy's name is looked up
     // far more often than its content changes.
-    CUPEL_ASSIGN_OR_RETURN(const std::string content_id,
-                           store.PolicyContentId(tenant, one.name));
-    key.push_back(one.KeyFor(tenant, content_id));
+    const auto content_id = store.PolicyContentId(tenant, one.name);
+    if (absl::IsNotFound(content_id.status())) return MissingPolicy(one.name);
+    CUPEL_RETURN_IF_ERROR(content_id.status());
+    key.push_back(one.KeyFor(tenant, *content_id));
   }
   return absl::StrJoin(key, ",");
-}
-
-absl::Status MissingPolicy(absl::string_view name) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("policy \"", EscapeForDisplay(name),
-                   "\" is missing: add it, or take it from the agent"));
 }
 
 }  // namespace
@@ -76,7 +77,7 @@ absl::StatusOr<PolicyCache::Compiled> PolicyCache::Find(
     const PolicyRequest& request) {
   if (request.names.empty()) return nullptr;
   const auto key = CombinationKey(store_, request.tenant, AssignedBy(request));
-  if (absl::IsNotFound(key.status())) return nullptr;
+  if (absl::IsFailedPrecondition(key.status())) return nullptr;
   CUPEL_RETURN_IF_ERROR(key.status());
   return FindCompiled(*key);
 }
@@ -88,15 +89,11 @@ absl::StatusOr<PolicyCache::Compiled> PolicyCache::Get(
         "the agent has no policy: give it one with update");
   }
   const std::vector<Assigned> assigned = AssignedBy(request);
-  // Where one is missing, Load says which.
-  const auto wanted = CombinationKey(store_, request.tenant, assigned);
-  if (!wanted.ok() && !absl::IsNotFound(wanted.status())) {
-    return wanted.status();
-  }
-  const SingleFlight::Hold hold(compiling_, wanted.value_or(""));
-  if (wanted.ok()) {
-    if (Compiled found = FindCompiled(*wanted); found != nullptr) return found;
-  }
+  // Where one is missing nothing is loaded, nor anybody kept waiting.
+  CUPEL_ASSIGN_OR_RETURN(const std::string wanted,
+                         CombinationKey(store_, request.tenant, assigned));
+  const SingleFlight::Hold hold(compiling_, wanted);
+  if (Compiled found = FindCompiled(wanted); found != nullptr) return found;
   std::vector<policy::PolicyAssignment> assignments;
   std::vector<std::string> key;
   for (const Assigned& one : assigned) {

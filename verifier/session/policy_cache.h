@@ -48,13 +48,6 @@ class PolicyCache {
   // that it is said to be; and the store's.
   absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
       const PolicyRequest& request);
-  absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>> Get(
-      absl::string_view tenant, const std::vector<std::string>& names,
-      const std::vector<std::string>& without_excludes = {}) {
-    return Get({.tenant = std::string(tenant),
-                .names = names,
-                .without_excludes = without_excludes});
-  }
 
   // What Get gives, if it would neither load nor compile anything for it; else
   // nullptr. Blocks for a read of an index for each name, no longer. The

@@ -111,8 +111,9 @@ using LoadedPolicy =
     absl::StatusOr<std::shared_ptr<const policy::CompiledPolicy>>;
 
 // Not thread-safe: inputs come one at a time, from any thread. They may block
-// for as long as the store, and PolicyCache::Find, take. `now` never goes back;
-// it has nothing to do with the store's clock, which valid_until is made with.
+// for as long as the store, PolicyCache::Find and ViolationPatterns take. `now`
+// never goes back; it has nothing to do with the store's clock, which
+// valid_until is made with.
 //
 // Keep it until finished(): evidence that is complete is judged and recorded
 // even if its stream has ended, or an agent could hang up on its own verdict.

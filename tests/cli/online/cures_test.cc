@@ -18,7 +18,7 @@ namespace {
 std::set<std::string> DocumentedIds() {
   std::set<std::string> ids;
   for (const std::string& line :
-       Lines(Slurp(CUPEL_SOURCE_DIR "/docs/findings.md"))) {
+       Lines(TextOf(CUPEL_SOURCE_DIR "/docs/findings.md"))) {
     if (!absl::StartsWith(line, "| `")) continue;
     const std::vector<std::string> cells = absl::StrSplit(line, '|');
     std::string id;

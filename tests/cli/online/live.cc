@@ -23,7 +23,7 @@ constexpr char kUuid[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
 
 std::string AllowLine(const std::string& path) {
   return absl::StrCat(
-      crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(Slurp(path))).Hex(),
+      crypto::Hash(crypto::HashAlgorithm::kSha256, AsBytes(TextOf(path))).Hex(),
       "  ", path, "\n");
 }
 
@@ -96,8 +96,8 @@ LiveBench::LiveBench(absl::string_view tenant_options) {
   REQUIRE(Await([&] { return fs::exists(listening); }));
   std::string fleet_port;
   REQUIRE(Await([&] {
-    attest_port_ = PortOf(Slurp(listening), "attest");
-    fleet_port = PortOf(Slurp(listening), "fleet");
+    attest_port_ = PortOf(TextOf(listening), "attest");
+    fleet_port = PortOf(TextOf(listening), "fleet");
     return !attest_port_.empty() && !fleet_port.empty();
   }));
   Spill(Path("tenant.yaml"),
@@ -141,7 +141,7 @@ void LiveBench::RunOnMachine(const std::string& script) {
 }
 
 std::string LiveBench::AgentLog() const {
-  return Slurp(Path(absl::StrCat("agent", agent_runs_, ".log")));
+  return TextOf(Path(absl::StrCat("agent", agent_runs_, ".log")));
 }
 
 CommandResult LiveBench::Tenant(const std::vector<std::string>& arguments,

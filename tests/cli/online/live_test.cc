@@ -71,7 +71,7 @@ TEST_CASE("live: the guide's walk-through, word for word") {
       bench.Tenant({"watch", "--json", "--exec",
                     "printf '%s' \"$CUPEL_PATH\" > alarm; kill $PPID"},
                    options);
-  CHECK(Slurp(bench.Path("alarm")) == evil);
+  CHECK(TextOf(bench.Path("alarm")) == evil);
   CHECK(Json::parse(Lines(watched.out).at(0))["state"] == "FAILED");
   // Policies as the verifier has them.
   CHECK(absl::StrContains(bench.Tenant({"policy", "list"}).out, kAgent));

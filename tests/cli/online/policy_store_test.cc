@@ -23,7 +23,7 @@ TEST_CASE("policy add: a JSON file arrives as it is") {
       bench.Run({"policy", "add", "base", PolicyFile()});
   CAPTURE(result);
   REQUIRE(result.exit_code == 0);
-  CHECK(bench.state().policies["base"] == Slurp(PolicyFile()));
+  CHECK(bench.state().policies["base"] == TextOf(PolicyFile()));
   CHECK(absl::StrContains(result.err, "warning: odd\\x1b[2J"));
   CHECK_THAT(bench.Run({"policy", "add", "base", PolicyFile()}),
              IsRefused("there is a policy base"));
@@ -48,7 +48,7 @@ TEST_CASE("policy add: text lists become JSON, in pieces") {
 
 TEST_CASE("policy add: a pipe is read once, and sent as it was") {
   OnlineBench bench;
-  const std::string file = Slurp(PolicyFile());
+  const std::string file = TextOf(PolicyFile());
   const Pipe pipe(bench.Path("pipe"), file);
   CHECK(bench.Run({"policy", "add", "base", pipe.path()}).exit_code == 0);
   CHECK(bench.state().policies["base"] == file);
@@ -61,7 +61,7 @@ TEST_CASE("policy update: only what there is") {
   CHECK(bench.state().policies.empty());
   bench.state().policies["base"] = "old";
   CHECK(bench.Run({"policy", "update", "base", PolicyFile()}).exit_code == 0);
-  CHECK(bench.state().policies["base"] == Slurp(PolicyFile()));
+  CHECK(bench.state().policies["base"] == TextOf(PolicyFile()));
 }
 
 TEST_CASE("policy add: a file that can't be used is not sent") {
@@ -78,7 +78,7 @@ TEST_CASE("policy add: a file that can't be used is not sent") {
 
 TEST_CASE("policy show: one that the verifier has, by its name") {
   OnlineBench bench;
-  bench.state().policies["base"] = Slurp(PolicyFile());
+  bench.state().policies["base"] = TextOf(PolicyFile());
   const CommandResult result = bench.Run({"policy", "show", "base"});
   CAPTURE(result);
   REQUIRE(result.exit_code == 0);
@@ -109,7 +109,7 @@ TEST_CASE("policy show: one that the verifier has, by its name") {
 
 TEST_CASE("policy show: one that all tenants share") {
   OnlineBench bench;
-  bench.state().policies["shared/base"] = Slurp(PolicyFile());
+  bench.state().policies["shared/base"] = TextOf(PolicyFile());
   const CommandResult result = bench.Run({"policy", "show", "shared/base"});
   CAPTURE(result);
   CHECK(result.exit_code == 0);
@@ -121,8 +121,8 @@ TEST_CASE("policy show: one that all tenants share") {
 
 TEST_CASE("policy show: what is not the stored policy is not shown") {
   OnlineBench bench;
-  bench.state().policies["base"] = Slurp(PolicyFile());
-  bench.state().damaged_policy = Slurp(PolicyFile()) + " ";
+  bench.state().policies["base"] = TextOf(PolicyFile());
+  bench.state().damaged_policy = TextOf(PolicyFile()) + " ";
   CHECK_THAT(bench.Run({"policy", "show", "base"}),
              IsRefused("is not the policy that it names"));
 }

@@ -82,7 +82,7 @@ TEST_CASE("watch --exec: the command of each agent that is FAILED") {
        "\"$CUPEL_EVENT\" >> out"},
       options);
   CAPTURE(result);
-  const std::vector<std::string> lines = Lines(Slurp(bench.Path("out")));
+  const std::vector<std::string> lines = Lines(TextOf(bench.Path("out")));
   REQUIRE(lines.size() == 7);  // once
   CHECK(lines[0] == kAgent);
   CHECK(lines[1] == "FAILED");
@@ -110,7 +110,7 @@ TEST_CASE("watch --exec: however much the machine has to say") {
   CommandOptions options;
   options.folder = bench.Path("");
   bench.Run({"watch", "--exec", "echo ran > out"}, options);
-  CHECK(Slurp(bench.Path("out")) == "ran\n");
+  CHECK(TextOf(bench.Path("out")) == "ran\n");
 }
 
 }  // namespace

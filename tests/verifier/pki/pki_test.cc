@@ -19,6 +19,7 @@
 #include "tests/support/run_command.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/text_of.h"
 #include "verifier/pki/tls_credentials.h"
 
 namespace cupel::verifier {
@@ -32,12 +33,7 @@ using testing::IsOk;
 using testing::RunCommand;
 using testing::StatusIs;
 using testing::StatusOf;
-
-std::string Slurp(const std::string& path) {
-  const auto bytes = ReadFile(path, 1 << 20);
-  REQUIRE_THAT(StatusOf(bytes), IsOk());
-  return std::string(AsText(*bytes));
-}
+using testing::TextOf;
 
 mode_t ModeOf(const std::string& path) {
   struct stat info = {};
@@ -72,7 +68,7 @@ class PkiTest {
     std::map<std::string, std::string> content;
     for (const auto& entry : fs::recursive_directory_iterator(dir())) {
       if (entry.is_regular_file()) {
-        content[entry.path().string()] = Slurp(entry.path().string());
+        content[entry.path().string()] = TextOf(entry.path().string());
       }
     }
     return content;
@@ -116,7 +112,7 @@ TEST_CASE("openssl verify takes each certificate for its purpose alone [A41]") {
   CHECK_FALSE(pki.Verifies(kCa, "sslserver", kOperator));
 
   CHECK(pki.Verifies("operator/ca.pem", "sslserver", kServer));
-  CHECK(Slurp(pki / "operator/ca.pem") == Slurp(pki / kCa));
+  CHECK(TextOf(pki / "operator/ca.pem") == TextOf(pki / kCa));
 }
 
 TEST_CASE("The server's certificate is good for the names given, no others") {
@@ -135,12 +131,12 @@ TEST_CASE("The server's certificate is good for the names given, no others") {
 
 TEST_CASE("The operator's certificate carries its identity [A41]") {
   const PkiTest pki;
-  const auto identity = OperatorIdentityFromPem(Slurp(pki / kOperator));
+  const auto identity = OperatorIdentityFromPem(TextOf(pki / kOperator));
   REQUIRE_THAT(StatusOf(identity), IsOk());
   CHECK(identity->tenant == "acme");
   CHECK(identity->role == OperatorRole::kAdmin);
   for (const char* other : {kServer, kCa, kClientCa}) {
-    CHECK_THAT(StatusOf(OperatorIdentityFromPem(Slurp(pki / other))),
+    CHECK_THAT(StatusOf(OperatorIdentityFromPem(TextOf(pki / other))),
                StatusIs(StatusCode::kPermissionDenied));
   }
 }
@@ -152,7 +148,7 @@ TEST_CASE("The SPKI's digest is the one that the openssl command computes") {
        absl::StrCat("openssl x509 -noout -pubkey -in ", pki / kOperator,
                     " | openssl pkey -pubin -outform DER | sha256sum")});
   REQUIRE_THAT(StatusOf(result), IsOk());
-  CHECK(OperatorIdentityFromPem(Slurp(pki / kOperator))->spki_sha256 ==
+  CHECK(OperatorIdentityFromPem(TextOf(pki / kOperator))->spki_sha256 ==
         result->out.substr(0, 64));
 }
 
@@ -174,7 +170,7 @@ TEST_CASE("Folders are 0700, keys 0600, certificates 0644") {
       ++files;
       const bool is_key = absl::EndsWith(path, "key.pem");
       CHECK(ModeOf(path) == (is_key ? 0600 : 0644));
-      CHECK(absl::StrContains(Slurp(path), "PRIVATE KEY") == is_key);
+      CHECK(absl::StrContains(TextOf(path), "PRIVATE KEY") == is_key);
     }
     CHECK(files == 9);
   }
@@ -233,7 +229,7 @@ TEST_CASE("init never overwrites and leaves nothing behind") {
   REQUIRE_THAT(WriteFile(options.dir, "mine"), IsOk());
   CHECK_THAT(InitPki(options, absl::Now()),
              StatusIs(StatusCode::kAlreadyExists, options.dir));
-  CHECK(Slurp(options.dir) == "mine");
+  CHECK(TextOf(options.dir) == "mine");
 
   options.dir = folder / "link";
   fs::create_symlink(folder / "nowhere", options.dir);
@@ -304,7 +300,7 @@ TEST_CASE("renew makes new keys and certificates of the same names") {
                      {"-verify_hostname", "verifier.example"}));
   CHECK(pki.Verifies(kCa, "sslserver", kServer, {"-verify_ip", "::1"}));
   CHECK(pki.Verifies(kClientCa, "sslclient", kOperator));
-  const auto bob = OperatorIdentityFromPem(Slurp(pki / "bob/certificate.pem"));
+  const auto bob = OperatorIdentityFromPem(TextOf(pki / "bob/certificate.pem"));
   REQUIRE_THAT(StatusOf(bob), IsOk());
   CHECK(bob->role == OperatorRole::kViewer);
   CHECK_THAT(
@@ -335,18 +331,18 @@ TEST_CASE("renew needs a PKI whose CAs have not expired") {
   CHECK_THAT(
       StatusOf(RenewPki(pki.dir(), absl::Now() + absl::Hours(24 * 3651))),
       StatusIs(StatusCode::kFailedPrecondition, "expired"));
-  REQUIRE_THAT(WriteFile(pki / "client-ca/key.pem", Slurp(pki / "ca/key.pem")),
+  REQUIRE_THAT(WriteFile(pki / "client-ca/key.pem", TextOf(pki / "ca/key.pem")),
                IsOk());
   CHECK_THAT(StatusOf(RenewPki(pki.dir(), absl::Now())),
              StatusIs(StatusCode::kInvalidArgument, "belong together"));
   for (const char* path : {kServer, kOperator}) {
-    CHECK(Slurp(pki / path) == before.at(pki / path));
+    CHECK(TextOf(pki / path) == before.at(pki / path));
   }
 }
 
 TEST_CASE("renew makes no operator of another certificate [A41]") {
   const PkiTest pki;
-  REQUIRE_THAT(WriteFile(pki / kOperator, Slurp(pki / kServer)), IsOk());
+  REQUIRE_THAT(WriteFile(pki / kOperator, TextOf(pki / kServer)), IsOk());
   CHECK_THAT(StatusOf(RenewPki(pki.dir(), absl::Now())),
              StatusIs(StatusCode::kPermissionDenied, pki / "operator"));
 }
@@ -381,7 +377,7 @@ TEST_CASE("A further operator never replaces what is there") {
                          absl::Now());
   };
   CHECK_THAT(issue("bob", "other"), IsOk());
-  CHECK(OperatorIdentityFromPem(Slurp(pki / "bob/certificate.pem"))->tenant ==
+  CHECK(OperatorIdentityFromPem(TextOf(pki / "bob/certificate.pem"))->tenant ==
         "other");
   CHECK(pki.Verifies(kClientCa, "sslclient", "bob/certificate.pem"));
   const auto before = pki.Content();
@@ -401,8 +397,8 @@ TEST_CASE("A key that doesn't fit, or is open to all, is not served") {
   const auto credentials =
       LoadTlsCredentials(pki / kServer, pki / "server/key.pem");
   REQUIRE_THAT(StatusOf(credentials), IsOk());
-  CHECK(credentials->certificate_pem == Slurp(pki / kServer));
-  CHECK(credentials->key_pem == Slurp(pki / "server/key.pem"));
+  CHECK(credentials->certificate_pem == TextOf(pki / kServer));
+  CHECK(credentials->key_pem == TextOf(pki / "server/key.pem"));
   CHECK_FALSE(credentials->certificate_sha256.IsZero());
   CHECK(credentials->not_after > absl::Now());
   CHECK_THAT(StatusOf(LoadTlsCredentials(pki / kServer, pki / "ca/key.pem")),

@@ -12,6 +12,7 @@
 #include "common/util/file.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/text_of.h"
 #include "verifier/pki/pki.h"
 
 namespace cupel::verifier {
@@ -24,6 +25,7 @@ using crypto::Digest;
 using testing::IsOk;
 using testing::StatusIs;
 using testing::StatusOf;
+using testing::TextOf;
 using When = ServedCertificate::When;
 
 // A PKI in a folder of the test's own, and what a listener serves of it.
@@ -66,12 +68,6 @@ class ServedTest {
   testing::TemporaryFolder folder_;
 };
 
-std::string ContentOf(const std::string& path) {
-  const auto bytes = ReadFile(path, 1 << 20);
-  REQUIRE_THAT(StatusOf(bytes), IsOk());
-  return std::string(AsText(*bytes));
-}
-
 TEST_CASE("A renewed pair is served once its files have come to rest") {
   ServedTest test;
   const Digest first = test.Current();
@@ -94,7 +90,7 @@ TEST_CASE("A renewed pair is served once its files have come to rest") {
 TEST_CASE("What is written anew and the same is no other certificate") {
   ServedTest test;
   const Digest first = test.Current();
-  test.Write(test.key(), ContentOf(test.key()));
+  test.Write(test.key(), TextOf(test.key()));
   for (int i = 0; i < 3; ++i) CHECK_FALSE(*test.Look());
   CHECK(test.Current() == first);
 }
@@ -116,7 +112,7 @@ TEST_CASE("A replaced certificate is accepted while a connection may show it") {
 TEST_CASE("What can't be served is told once, and the old pair stays") {
   ServedTest test;
   const Digest first = test.Current();
-  const std::string certificate = ContentOf(test.certificate());
+  const std::string certificate = TextOf(test.certificate());
   StatusCode code = StatusCode::kInvalidArgument;
   std::string words;
   SECTION("a certificate that is none") {
@@ -132,7 +128,7 @@ TEST_CASE("What can't be served is told once, and the old pair stays") {
     words = test.certificate();
   }
   SECTION("another certificate's key") {
-    test.Write(test.key(), ContentOf(test.dir() + "/ca/key.pem"));
+    test.Write(test.key(), TextOf(test.dir() + "/ca/key.pem"));
     code = StatusCode::kFailedPrecondition;
     words = "is not the key of";
   }

@@ -26,7 +26,7 @@ using ::cupel::testing::StreamAgent;
 
 Digest OnDisk(const ServerRig& rig) {
   const auto certificate =
-      crypto::Certificate::FromPem(ReadText(rig.config.tls_certificate));
+      crypto::Certificate::FromPem(TextOf(rig.config.tls_certificate));
   REQUIRE_THAT(certificate.status(), IsOk());
   return certificate->fingerprint();
 }
@@ -144,13 +144,13 @@ TEST_CASE("A pair that can't be served changes nothing, loudly") {
   FakeMachine machine;
   rig.Provision(machine);
   const Digest first = OnDisk(rig);
-  const std::string key = ReadText(rig.config.tls_key);
+  const std::string key = TextOf(rig.config.tls_key);
   StreamAgent before(rig.Attest(), machine, RigAgent());
   REQUIRE(before.SayHello());
   REQUIRE(before.Round()->state() == "TRUSTED");
 
   REQUIRE_THAT(
-      WriteFile(rig.config.tls_key, ReadText(rig.folder / "pki/ca/key.pem")),
+      WriteFile(rig.config.tls_key, TextOf(rig.folder / "pki/ca/key.pem")),
       IsOk());
   fs::permissions(rig.config.tls_key, fs::perms(0600));
   rig.AwaitLog("ERROR - the new certificate can't be served");

@@ -20,12 +20,6 @@ namespace cupel::verifier {
 using ::cupel::testing::IsOk;
 using ::cupel::testing::TlsChannel;
 
-std::string ReadText(const std::string& path) {
-  const auto bytes = ReadFile(path, 1 << 20);
-  REQUIRE_THAT(bytes.status(), IsOk());
-  return std::string(AsText(*bytes));
-}
-
 ServerRig::ServerRig(const Change& change, const SqlStoreOptions& store_options)
     : log({.sink = [this](absl::string_view line) {
         const std::lock_guard<std::mutex> lock(log_mutex_);
@@ -141,7 +135,7 @@ v1::Agent ServerRig::Get(const std::string& id) const {
 
 void ServerRig::Deny(const std::string& from) const {
   const auto identity =
-      OperatorIdentityFromPem(ReadText(folder / (from + "/certificate.pem")));
+      OperatorIdentityFromPem(TextOf(folder / (from + "/certificate.pem")));
   REQUIRE_THAT(identity.status(), IsOk());
   REQUIRE_THAT(WriteFile(config.client_deny_list, identity->spki_sha256 + "\n"),
                IsOk());

@@ -16,6 +16,7 @@
 #include "proto/cupel/v1/fleet.grpc.pb.h"
 #include "tests/support/evidence_builder.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/text_of.h"
 #include "verifier/rpc/server.h"
 #include "verifier/store/sql_store.h"
 
@@ -23,7 +24,7 @@ namespace cupel::verifier {
 
 inline constexpr char kAgent[] = "d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
 
-std::string ReadText(const std::string& path);
+using testing::TextOf;
 
 struct Context : grpc::ClientContext {
   Context() {
