@@ -16,14 +16,14 @@ constexpr size_t kTextSize = 36;
 constexpr bool IsHyphenAt(size_t at) {
   return at == 8 || at == 13 || at == 18 || at == 23;
 }
-constexpr size_t kShownSize = 64;
+constexpr size_t kShownIdSize = 64;
 
 }  // namespace
 
 absl::StatusOr<AgentId> AgentId::Parse(absl::string_view text) {
   const auto error = [&](absl::string_view why) {
     return absl::InvalidArgumentError(
-        absl::StrCat("agent id ", Quoted(text, kShownSize), ": ", why,
+        absl::StrCat("agent id ", Quoted(text, kShownIdSize), ": ", why,
                      "; it has the form d432fbb3-d2f1-4a97-9ef7-75bd81c00000"));
   };
   if (text.size() != kTextSize) return error("not 36 characters");

@@ -431,5 +431,37 @@ TEST_CASE("A15, A40: a policy that takes long to load keeps nobody waiting") {
   CHECK(loads == 2);
 }
 
+TEST_CASE(
+    "A15: a list within its quote waits for the policy as the quote does") {
+  absl::Notification loading;
+  absl::Notification done;
+  std::atomic<bool> is_slow = false;
+  LiveScene scene({.before_store_call = [&](absl::string_view call) {
+    if (call == "GetPolicy" && is_slow.exchange(false)) {
+      loading.Notify();
+      done.WaitForNotificationWithTimeout(absl::Seconds(60));
+    }
+    return absl::OkStatus();
+  }});
+  scene.victim.machine.policy.digests["/tmp/more"] = {FileDigestOf("more")};
+  is_slow = true;
+  scene.UpdatePolicy(scene.victim);
+  const auto challenge = scene.stream->AwaitChallenge();
+  REQUIRE(challenge.has_value());
+  v1::AgentMessage message;
+  *message.mutable_quote() = scene.stream->MakeQuote(*challenge);
+  const std::vector<uint8_t> rest = scene.stream->RestOfList();
+  v1::ListChunk& list = *message.mutable_quote()->mutable_list();
+  list.set_data(rest.data(), rest.size());
+  list.set_last(true);
+  REQUIRE(scene.stream->Send(message));
+  REQUIRE(loading.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  done.Notify();
+  // It was sent from where the last one ended, and another policy has to see
+  // it all.
+  CHECK(scene.stream->Outcome().rfind("PENDING", 0) == 0);
+  CHECK(scene.stream->Settle() == "TRUSTED");
+}
+
 }  // namespace
 }  // namespace cupel::testing

@@ -473,9 +473,12 @@ TEST_CASE("A7: a machine whose TPM has SHA-1 alone") {
   CHECK(absl::StrContains(record.state_reason, "tpm2_pcrallocate sha256:all"));
   CHECK(stream.verdict().reason() == record.state_reason);
   CHECK(record.attestation_count == 0);
-  // Nothing but permission makes it more.
+  // To be asked again makes it no more.
   const auto next = stream.AwaitChallenge();
   REQUIRE(next.has_value());
+  REQUIRE(stream.SendQuote(*next));
+  CHECK(stream.Outcome() == "PENDING");
+  CHECK(scene.verifier.Record(old.id()).attestation_count == 0);
   scene.CheckUnchanged();
 }
 

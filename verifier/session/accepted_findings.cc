@@ -43,7 +43,7 @@ std::string AcceptedText(const Finding& finding) {
 }
 
 std::string AcceptanceOf(const Finding& finding) {
-  constexpr size_t kShownSize = 16;
+  constexpr size_t kShownDigestSize = 16;
   if (!appraisal::IsAcceptable(finding.id) || !finding.boot.has_value())
     return "";
   std::vector<uint8_t> bytes;
@@ -60,7 +60,7 @@ std::string AcceptanceOf(const Finding& finding) {
   const crypto::Digest digest =
       crypto::Hash(crypto::HashAlgorithm::kSha256, bytes);
   return absl::StrCat(finding.id, "@",
-                      HexEncode(digest.bytes().first(kShownSize)));
+                      HexEncode(digest.bytes().first(kShownDigestSize)));
 }
 
 void ApplyAccepted(std::span<const AcceptedFinding> accepted,

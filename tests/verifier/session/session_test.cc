@@ -130,6 +130,25 @@ TEST_CASE("A TPM without the bank that an operator wants is PENDING") {
   one.CheckPending("update --bank");
 }
 
+TEST_CASE("A stream whose bank is wanted no more ends, and says why") {
+  OneBank one(HashAlgorithm::kSha256);
+  one.stream->Prove();
+  one.stream->SendList();
+  one.stream->RunJobs();
+  REQUIRE(one.stream->state() == AgentState::kTrusted);
+  one.verifier.Update(
+      TestAgentId(), [](AgentSettings& settings) { settings.bank = "sha384"; });
+  one.stream->session->OnSettingsChanged(one.verifier.now);
+  one.stream->SendQuote();
+  // A list may be on its way already, and there is nothing to judge it by.
+  REQUIRE(one.stream->refused());
+  CHECK_THAT(
+      std::string(one.stream->refusal()),
+      Catch::Matchers::Contains("the TPM's sha384 bank has to be quoted"));
+  CHECK_THAT(one.stream->record().state_reason,
+             Catch::Matchers::Contains("update --bank"));
+}
+
 TEST_CASE_METHOD(Loading, "A quote waits for its policy") {
   CHECK(stream->session->is_loading());
   CHECK(stream->session->proven());
