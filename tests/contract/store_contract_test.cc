@@ -829,12 +829,14 @@ TEST_CASE_METHOD(Fixture, "A18, A31: a failure that comes late",
   };
   MakePending();
   const AgentRecord agent = claim(kNode);
-  const VerdictWrite late = VerdictFor(agent, AgentState::kFailed);
+  VerdictWrite late = VerdictFor(agent, AgentState::kFailed);
+  std::string tenant = "acme";
   std::vector<uint8_t> ek_name = agent.enrollment->ek_name;
   const AgentRecord next = claim(kNode);
   const uint64_t events = EventCount();
   const auto record = [&] {
-    return store().RecordLateFailure(late, kNode, ek_name);
+    return store().RecordLateFailure(
+        late, {.owner = kNode, .tenant = tenant, .ek_name = ek_name});
   };
   const auto last_event = [&] {
     return store().EventsAfter("acme", EventCount() - 1, 1)->front();
@@ -907,9 +909,42 @@ TEST_CASE_METHOD(Fixture, "A18, A31: a failure that comes late",
     REQUIRE_THAT(store().DeleteAgent("acme", Id(1), "ann"), IsOk());
     CHECK_THAT(StatusOf(record()), StatusIs(kNotFound));
   }
+  SECTION("of another tenant's agent [A19]") {
+    tenant = "other";
+    CHECK_THAT(StatusOf(record()), StatusIs(kAborted, "added anew"));
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(EventCount() == events);
+  }
+  SECTION("of an agent that was added anew [A19]") {
+    // Its epochs have begun anew as well.
+    late.owner_epoch = next.owner_epoch + 1;
+    CHECK_THAT(StatusOf(record()), StatusIs(kAborted, "added anew"));
+    CHECK(Get().state == AgentState::kPending);
+    CHECK(EventCount() == events);
+  }
+  SECTION("twice, and what is on record already is no news") {
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(EventCount() == events + 1);
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    CHECK(EventCount() == events + 1);
+  }
+  SECTION("while the present owner writes another one [A31]") {
+    VerdictWrite other = VerdictFor(next, AgentState::kFailed);
+    other.findings = std::vector<Finding>{
+        appraisal::MakeFinding("ima.list_shrank", Severity::kFailure, "")};
+    REQUIRE_THAT(StatusOf(store().RecordVerdict(other)), IsOk());
+    REQUIRE_THAT(StatusOf(record()), IsOk());
+    const size_t both = Get().findings.size();
+    CHECK(both == late.findings->size() + 1);
+    // As one that read the record before the late one came.
+    other.state.reset();
+    REQUIRE_THAT(StatusOf(store().RecordVerdict(other)), IsOk());
+    CHECK(Get().findings.size() == both);
+  }
   SECTION("without a finding") {
     CHECK_THAT(StatusOf(store().RecordLateFailure(
-                   VerdictFor(agent, AgentState::kTrusted), kNode, ek_name)),
+                   VerdictFor(agent, AgentState::kTrusted),
+                   {.owner = kNode, .tenant = tenant, .ek_name = ek_name})),
                StatusIs(kInvalidArgument, "findings"));
     CHECK(EventCount() == events);
   }

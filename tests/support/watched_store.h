@@ -195,11 +195,10 @@ class WatchedStore : public verifier::Store {
     return results;
   }
   absl::StatusOr<verifier::RecordedVerdict> RecordLateFailure(
-      const verifier::VerdictWrite& write, absl::string_view owner,
-      std::span<const uint8_t> ek_name) override {
-    return Then("RecordLateFailure", [&] {
-      return store_.RecordLateFailure(write, owner, ek_name);
-    });
+      const verifier::VerdictWrite& write,
+      const verifier::LateFailure& late) override {
+    return Then("RecordLateFailure",
+                [&] { return store_.RecordLateFailure(write, late); });
   }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Then("RecordSeen", [&] { return store_.RecordSeen(id, time); });

@@ -182,8 +182,13 @@ class AttestationStream final
   // What waits takes no thread. A tenant has one of them at most.
   void PostPolicyLoad(PolicyRequest request) override {
     const std::string tenant = request.tenant;
+    is_loading_ = true;
     service_.surroundings_.policy_pool.Post(
-        tenant, [self = shared_from_this(), request = std::move(request)] {
+        tenant, [weak = weak_from_this(), request = std::move(request)] {
+          // Nobody waits any more: it is not loaded, or who comes and goes
+          // would fill the line.
+          const auto self = weak.lock();
+          if (self == nullptr || !self->is_loading_) return;
           try {
             self->Post([loaded = self->service_.surroundings_.policies.Get(
                             request)](AttestationStream& stream) {
@@ -293,6 +298,7 @@ class AttestationStream final
     if (small_job_.has_value()) RunSmallJob();
     Flush();
     is_quick_ = session_->is_quick();
+    is_loading_ = session_->is_loading();
     proven_ = session_->proven();
     if (!session_->finished()) return;
     End(grpc::Status::OK);
@@ -302,6 +308,7 @@ class AttestationStream final
   void BreakOff(absl::string_view why) {
     log().Error("stream broken off", {{"error", why}});
     session_.reset();
+    is_loading_ = false;
     ticket_.reset();
     small_job_.reset();
     Abandon();
@@ -509,6 +516,7 @@ class AttestationStream final
   // Of the session. Others may have changed it since: then what was taken for
   // quick waits for once.
   std::atomic<bool> is_quick_ = false;
+  std::atomic<bool> is_loading_ = false;
 
   std::unique_ptr<SessionTable::Ticket> ticket_;
   std::unique_ptr<Session> session_;

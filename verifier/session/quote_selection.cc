@@ -181,9 +181,10 @@ std::string LackedBankReason(HashAlgorithm lacked, const SelectionHints& hints,
   }
   const absl::string_view wanted = crypto::HashAlgorithmName(lacked);
   std::string reason = absl::StrCat(
-      "the TPM's ", wanted, " bank has to be quoted and is not allocated (",
-      absl::StrJoin(names, ", "), " is): allocate it in the firmware's ",
-      "settings, or with tpm2_pcrallocate ", wanted, ":all, and reboot");
+      "the TPM's ", wanted, " bank has to be quoted, and the agent says that ",
+      "it is not allocated (", absl::StrJoin(names, ", "), " is; tpm2_getcap ",
+      "pcrs shows it): allocate it in the firmware's settings, or with ",
+      "tpm2_pcrallocate ", wanted, ":all, and reboot");
   if (is_wanted_by_operator) {
     absl::StrAppend(&reason, "; or have another one quoted: update --bank");
   } else if (Contains(hints.banks, HashAlgorithm::kSha1)) {

@@ -433,8 +433,9 @@ void Session::OnPolicyLoaded(LoadedPolicy loaded, absl::Time now) {
   // What was loaded for other settings may be none of the agent's by now.
   if (loading_epoch_ == record_->policy_epoch) {
     if (!loaded.ok()) return RefuseForPolicy(loaded.status());
-    TakePolicy(*std::move(loaded));
   }
+  // Finds what was loaded, which is kept for as long as somebody holds it, and
+  // with it whatever else is judged by.
   Judge(std::move(quote), now);
   Reschedule();
 }
@@ -618,6 +619,9 @@ void Session::BeginList(ProvenQuote quote, absl::Time now) {
   quote_clock_ = verified.attest().clock_info;
   if (const auto lacked = LackedBankNow(); lacked.has_value()) {
     verdict_findings_.clear();
+    // What was shown before was of another quote, or of another boot.
+    evidence_clock_ = quote_clock_;
+    boot_composite_.clear();
     verdict_reason_ =
         LackedBankReason(*lacked, hints_, wanted_bank_.has_value());
     RecordReason(verdict_reason_);
@@ -921,9 +925,10 @@ void Session::OnFenced(absl::Time now) {
   const bool is_lost =
       record.ok() && record->owner_epoch != record_->owner_epoch;
   absl::Status status = record.status();
-  // Whoever has hung up on a bad verdict, or has taken its own stream away,
-  // won't bring its evidence again.
-  if (status.ok() && write_->findings.has_value() && (is_lost || !IsOpen())) {
+  // Whoever has hung up on a bad verdict, has taken its own stream away, or had
+  // the settings change in time may not bring its evidence again.
+  if (status.ok() && write_->findings.has_value() &&
+      (is_lost || !IsOpen() || record->policy_epoch != write_->policy_epoch)) {
     status = RecordLateFailure(*write_);
   }
   if (absl::IsUnavailable(status) && now < write_until_) {
@@ -948,10 +953,11 @@ void Session::OnFenced(absl::Time now) {
 }
 
 absl::Status Session::RecordLateFailure(const VerdictWrite& write) {
-  CUPEL_ASSIGN_OR_RETURN(
-      const RecordedVerdict recorded,
-      store_.RecordLateFailure(write, options_.owner,
-                               record_->enrollment->ek_name));
+  CUPEL_ASSIGN_OR_RETURN(const RecordedVerdict recorded,
+                         store_.RecordLateFailure(
+                             write, {.owner = options_.owner,
+                                     .tenant = record_->tenant,
+                                     .ek_name = record_->enrollment->ek_name}));
   if (recorded.record->state != recorded.previous) {
     output_.OnStateRecorded(recorded.previous, recorded.record->state);
   }

@@ -10,7 +10,7 @@
 namespace cupel::verifier {
 
 // What Migrate leads to.
-inline constexpr uint64_t kSchemaVersion = 4;
+inline constexpr uint64_t kSchemaVersion = 5;
 
 // Brings the database to kSchemaVersion, each step in a transaction with the
 // number that it leads to. kFailedPrecondition, and nothing is changed, if the

@@ -168,10 +168,8 @@ class ObservedStore final : public Store {
     return results;
   }
   absl::StatusOr<RecordedVerdict> RecordLateFailure(
-      const VerdictWrite& write, absl::string_view owner,
-      std::span<const uint8_t> ek_name) override {
-    return Tell("RecordLateFailure",
-                store_.RecordLateFailure(write, owner, ek_name));
+      const VerdictWrite& write, const LateFailure& late) override {
+    return Tell("RecordLateFailure", store_.RecordLateFailure(write, late));
   }
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override {
     return Tell("RecordSeen", store_.RecordSeen(id, time));

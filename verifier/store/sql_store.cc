@@ -808,11 +808,18 @@ absl::Status SqlStore::AddEnrollmentToken(absl::string_view tenant,
                                           absl::Time expires) {
   CUPEL_RETURN_IF_ERROR(CheckName(tenant, "tenant"));
   CUPEL_RETURN_IF_ERROR(CheckSha256(token_sha256, "token"));
+  const absl::Time now = Now();
   return Write(
       Durability::kFull, {.changed = false, .id = {}},
       [&](Connection& db) -> absl::Status {
+        // Those that have expired would count for nothing, and be kept.
         CUPEL_RETURN_IF_ERROR(
-            CheckTokenQuota(db, options_.quotas, tenant, Now()));
+            db.Execute("DELETE FROM enrollment_tokens"
+                       " WHERE tenant = :tenant AND expires <= :now",
+                       {SqlText(tenant), SqlTime(now)})
+                .status());
+        CUPEL_RETURN_IF_ERROR(
+            CheckTokenQuota(db, options_.quotas, tenant, now));
         return db
             .Execute(
                 "INSERT INTO enrollment_tokens"
@@ -1157,15 +1164,20 @@ absl::Status SqlStore::AllowEks(absl::string_view tenant,
   for (const std::string& ek : ek_sha256) {
     CUPEL_RETURN_IF_ERROR(CheckSha256(ek, "EK"));
   }
-  return Write(Durability::kFull, {.changed = false, .id = {}},
-               [&](Connection& db) -> absl::Status {
-                 CUPEL_ASSIGN_OR_RETURN(const uint64_t before,
-                                        CountAllowedEks(db, tenant));
-                 CUPEL_RETURN_IF_ERROR(
-                     InsertAllowedEks(db, tenant, ek_sha256, who, Now()));
-                 return CheckAllowedEkQuota(db, options_.quotas, tenant,
-                                            before);
-               });
+  return Write(
+      Durability::kFull, {.changed = false, .id = {}},
+      [&](Connection& db) -> absl::Status {
+        CUPEL_ASSIGN_OR_RETURN(const uint64_t before,
+                               CountAllowedEks(db, tenant));
+        if (before >= options_.quotas.max_allowed_eks) {
+          // Refused before thousands are written and taken back.
+          CUPEL_RETURN_IF_ERROR(
+              CheckNoNewEk(db, options_.quotas, tenant, ek_sha256, before));
+        }
+        CUPEL_RETURN_IF_ERROR(
+            InsertAllowedEks(db, tenant, ek_sha256, who, Now()));
+        return CheckAllowedEkQuota(db, options_.quotas, tenant, before);
+      });
 }
 
 absl::Status SqlStore::DisallowEks(absl::string_view tenant,
@@ -1531,8 +1543,15 @@ absl::StatusOr<RecordedVerdict> SqlStore::ChangeIn(Connection& db,
   CUPEL_RETURN_IF_ERROR(in.status());
 
   const bool has_findings = write.findings.has_value();
-  const std::vector<Finding> findings =
+  std::vector<Finding> findings =
       write.findings.value_or(std::vector<Finding>());
+  // A failure that came late may have been added since the writer read the
+  // record [A31].
+  if (has_findings && previous == AgentState::kFailed) {
+    CUPEL_ASSIGN_OR_RETURN(const std::vector<Finding> known,
+                           DecodeFindings(known_findings));
+    findings = MergeFindings(findings, known);
+  }
   const SqlBytes encoded_findings =
       EncodeFindings(Bounded(findings, kRecordBounds));
   std::optional<absl::Time> valid_until = write.valid_until;
@@ -1592,19 +1611,23 @@ absl::Status SqlStore::ChangeVerdict(Connection& db, absl::Time now,
 }
 
 absl::StatusOr<RecordedVerdict> SqlStore::RecordLateFailure(
-    const VerdictWrite& write, absl::string_view owner,
-    std::span<const uint8_t> ek_name) {
+    const VerdictWrite& write, const LateFailure& late) {
   if (!write.findings.has_value()) {
     return absl::InvalidArgumentError("store: a failure without findings");
   }
-  CUPEL_RETURN_IF_ERROR(CheckText(owner, "owner"));
+  CUPEL_RETURN_IF_ERROR(CheckText(late.owner, "owner"));
   RecordedVerdict recorded{.time = Now()};
   const auto body = [&](Connection& db) -> absl::Status {
     CUPEL_ASSIGN_OR_RETURN(const AgentRecord agent, ReadAgent(db, write.id));
     if (!agent.enrollment.has_value() ||
-        !std::ranges::equal(agent.enrollment->ek_name, ek_name)) {
+        !std::ranges::equal(agent.enrollment->ek_name, late.ek_name)) {
       return absl::AbortedError(absl::StrCat("agent ", agent.id.ToString(),
                                              ": it has another EK by now"));
+    }
+    // Epochs begin anew with an agent [A19].
+    if (agent.tenant != late.tenant || agent.owner_epoch < write.owner_epoch) {
+      return absl::AbortedError(absl::StrCat("agent ", agent.id.ToString(),
+                                             ": it was added anew since"));
     }
     recorded.previous = agent.state;
     const std::vector<Finding> merged =
@@ -1624,9 +1647,16 @@ absl::StatusOr<RecordedVerdict> SqlStore::RecordLateFailure(
              SqlText(StorableReason(write)),
              EncodeFindings(Bounded(merged, kRecordBounds)),
              ClockToSql(write.clock_info), JudgedToSql(write.policies),
-             SqlText(write.id.ToString()), SqlText(owner),
+             SqlText(write.id.ToString()), SqlText(late.owner),
              SqlNumber(write.policy_epoch)}));
     const AgentState state = rows == 0 ? agent.state : AgentState::kFailed;
+    // What is on record already is no news, however often it is brought.
+    if (rows > 0 && agent.state == AgentState::kFailed &&
+        EncodeFindings(Bounded(merged, kRecordBounds)) ==
+            EncodeFindings(Bounded(agent.findings, kRecordBounds))) {
+      recorded.record = agent;
+      return absl::OkStatus();
+    }
     const absl::string_view what =
         rows > 0 ? "found by a stream that another one has taken over from: "
         : agent.policy_epoch != write.policy_epoch

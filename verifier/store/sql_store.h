@@ -160,8 +160,7 @@ class SqlStore : public Store {
   std::vector<absl::StatusOr<RecordedVerdict>> RecordVerdicts(
       std::span<const VerdictWrite> writes) override;
   absl::StatusOr<RecordedVerdict> RecordLateFailure(
-      const VerdictWrite& write, absl::string_view owner,
-      std::span<const uint8_t> ek_name) override;
+      const VerdictWrite& write, const LateFailure& late) override;
   // Never moves the time back.
   absl::Status RecordSeen(const AgentId& id, absl::Time time) override;
   absl::StatusOr<uint32_t> ExpireVerdicts(absl::Time now) override;

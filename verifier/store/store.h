@@ -241,6 +241,13 @@ struct AgentFilter {
 // the store was made to allow: of AddAgent, AddVouchedAgent, AllowEks,
 // AddEnrollmentToken and PutPolicy, and of Enroll where a token makes the agent
 // its tenant's.
+// Whose failure Store::RecordLateFailure records. All must outlive the call.
+struct LateFailure {
+  absl::string_view owner;           // of the stream that found it
+  absl::string_view tenant;          // that it was judged for
+  std::span<const uint8_t> ek_name;  // of the machine that was judged
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -392,15 +399,15 @@ class Store {
   // The failure (`write` has findings) of a stream that has lost the agent, or
   // whose verdict something has overtaken: who takes its own stream away hides
   // nothing by it, and who has lost the agent to another verifier changes
-  // nothing of it. Where `owner` has the agent, by whatever claim, and
-  // settings, policies and the EK `ek_name` are those that were judged by, the
+  // nothing of it. Where its owner has the agent, by whatever claim, and
+  // settings, policies and the EK are those that were judged by, the
   // record is FAILED for it, beside what it has failed for already; its
   // progress stays. Anywhere else it is an event alone, whose text says why.
   // Always with a record. kAborted, and nothing is written, where the agent has
-  // another EK; kInvalidArgument without findings.
+  // another EK or is another tenant's, or was deleted and added anew;
+  // kInvalidArgument without findings.
   virtual absl::StatusOr<RecordedVerdict> RecordLateFailure(
-      const VerdictWrite& write, absl::string_view owner,
-      std::span<const uint8_t> ek_name) = 0;
+      const VerdictWrite& write, const LateFailure& late) = 0;
   virtual absl::Status RecordSeen(const AgentId& id, absl::Time time) = 0;
   // TRUSTED and PENDING with a valid_until at or before `now` become PENDING
   // without one, each with an event; nothing else of them changes. How many

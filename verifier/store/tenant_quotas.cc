@@ -61,6 +61,21 @@ absl::Status CheckAllowedEkQuota(Connection& db, const TenantQuotas& quotas,
                  "take those from the list that were added");
 }
 
+absl::Status CheckNoNewEk(Connection& db, const TenantQuotas& quotas,
+                          absl::string_view tenant,
+                          std::span<const std::string> ek_sha256,
+                          uint64_t before) {
+  for (const std::string& ek : ek_sha256) {
+    CUPEL_ASSIGN_OR_RETURN(const bool is_there, IsAllowedEk(db, tenant, ek));
+    if (!is_there) {
+      return AtQuota(absl::StrCat(before, " allowed EKs"),
+                     quotas.max_allowed_eks, "max_allowed_eks_per_tenant",
+                     "take those from the list that were added");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckPolicyQuota(Connection& db, const TenantQuotas& quotas,
                               absl::string_view tenant) {
   if (quotas.max_policies == TenantQuotas::kNone) return absl::OkStatus();

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <limits>
+#include <span>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -36,6 +38,13 @@ absl::Status CheckTokenQuota(Connection& db, const TenantQuotas& quotas,
 // `before` (CountAllowedEks) when the transaction began.
 absl::Status CheckAllowedEkQuota(Connection& db, const TenantQuotas& quotas,
                                  absl::string_view tenant, uint64_t before);
+
+// The same before any of `ek_sha256` is written, for a tenant that has `before`
+// of them and no room: only what is there already may be allowed again.
+absl::Status CheckNoNewEk(Connection& db, const TenantQuotas& quotas,
+                          absl::string_view tenant,
+                          std::span<const std::string> ek_sha256,
+                          uint64_t before);
 
 // The same for a new policy.
 absl::Status CheckPolicyQuota(Connection& db, const TenantQuotas& quotas,

@@ -236,20 +236,23 @@ TEST_CASE("A signed policy needs a signer that is known") {
 
   const testing::Signer other("P-256");
   PolicyCache strange(c.store, {.keys = {other.Public()}});
-  CHECK_THAT(strange.Get("acme", {"signed"}).status(),
+  CHECK_THAT(strange.Get({.tenant = "acme", .names = {"signed"}}).status(),
              StatusIs(StatusCode::kPermissionDenied, "none of the keys"));
 
   PolicyCache known(c.store, {.keys = {other.Public(), signer.Public()}});
-  CHECK_THAT(known.Get("acme", {"signed", "base"}).status(), IsOk());
+  CHECK_THAT(
+      known.Get({.tenant = "acme", .names = {"signed", "base"}}).status(),
+      IsOk());
   std::string forged = signed_file;
   forged[forged.find("\"payload\"") + 20] ^= 1;
   c.store.Put("acme", "signed", forged);
-  CHECK_FALSE(known.Get("acme", {"signed"}).ok());
+  CHECK_FALSE(known.Get({.tenant = "acme", .names = {"signed"}}).ok());
 
   c.store.Put("acme", "signed", signed_file);
   PolicyCache strict(c.store, {.keys = {signer.Public()}, .required = true});
-  CHECK_THAT(strict.Get("acme", {"signed"}).status(), IsOk());
-  CHECK_THAT(strict.Get("acme", {"base"}).status(),
+  CHECK_THAT(strict.Get({.tenant = "acme", .names = {"signed"}}).status(),
+             IsOk());
+  CHECK_THAT(strict.Get({.tenant = "acme", .names = {"base"}}).status(),
              StatusIs(StatusCode::kFailedPrecondition, "not signed"));
 }
 

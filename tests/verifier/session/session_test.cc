@@ -80,8 +80,8 @@ TEST_CASE("A TPM that has SHA-1 alone is PENDING, and says why") {
   OneBank one(HashAlgorithm::kSha1);
   one.stream->Prove();
   one.CheckPending(
-      "the TPM's sha256 bank has to be quoted and is not "
-      "allocated (sha1 is): allocate it");
+      "the TPM's sha256 bank has to be quoted, and the agent says that it is "
+      "not allocated (sha1 is; tpm2_getcap pcrs shows it): allocate it");
   one.CheckPending("tpm2_pcrallocate sha256:all");
   one.CheckPending("update --allow-sha1-bank");
   // It goes on showing that it is there, at the usual times.
@@ -128,6 +128,27 @@ TEST_CASE("A TPM without the bank that an operator wants is PENDING") {
   one.stream->Prove();
   one.CheckPending("the TPM's sha384 bank has to be quoted");
   one.CheckPending("update --bank");
+}
+
+TEST_CASE("What is tolerated stays so while its policy is loaded") {
+  FakeMachine machine;
+  machine.list.AddViolation("/usr/bin/sh");
+  Verifier verifier;
+  verifier.Add(machine, TestAgentId());
+  verifier.Update(TestAgentId(), [](AgentSettings& settings) {
+    settings.tolerated_violations = {"/usr/bin/.*"};
+  });
+  Stream stream(verifier, machine);
+  stream.SayHello();
+  stream.session->OnQuote(stream.Quote(), verifier.now);
+  REQUIRE(stream.session->is_loading());
+  // As whenever anybody's policies change.
+  stream.session->OnSettingsChanged(verifier.now);
+  stream.RunLoads();
+  REQUIRE(stream.output.list_requests.size() == 1);
+  stream.SendList();
+  stream.RunJobs();
+  CHECK(stream.state() == AgentState::kTrusted);
 }
 
 TEST_CASE("A stream whose bank is wanted no more ends, and says why") {
