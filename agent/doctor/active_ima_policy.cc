@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -68,6 +69,15 @@ absl::StatusOr<ActiveImaPolicy> FindLoaded(const Machine& machine) {
   if (!HasDigestOf(*digests, AsBytes(*file))) {
     return absl::FailedPreconditionError(
         absl::StrCat(gone, "the list has no entry with its digest"));
+  }
+  // Whoever reads the file has it measured as well, where reading is.
+  if (std::ranges::any_of(*digests, [&](const crypto::Digest& digest) {
+        return digest != digests->front();
+      })) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        gone,
+        "the list has several digests of it, so which one was loaded "
+        "can't be told"));
   }
   return ActiveImaPolicy{
       ParseImaPolicy(*file),

@@ -172,22 +172,33 @@ absl::StatusOr<AgentFilter> FleetCommands::ParseSelector(
 absl::Status FleetCommands::ForEach(
     const std::string& tenant, const v1::Selector& selector, bool default_all,
     absl::FunctionRef<absl::Status(AgentRecord)> visit) {
-  std::optional<AgentId> one;
-  CUPEL_ASSIGN_OR_RETURN(AgentFilter filter,
-                         ParseSelector(tenant, selector, default_all, one));
-  if (one.has_value()) {
-    CUPEL_ASSIGN_OR_RETURN(AgentRecord record, store_.GetAgent(tenant, *one));
-    return visit(std::move(record));
-  }
+  std::optional<AgentId> after;
   while (true) {
     CUPEL_ASSIGN_OR_RETURN(std::vector<AgentRecord> page,
-                           store_.ListAgents(filter));
+                           Page(tenant, selector, default_all, after));
     if (page.empty()) return absl::OkStatus();
-    filter.after = page.back().id;
+    after = page.back().id;
     for (AgentRecord& record : page) {
       CUPEL_RETURN_IF_ERROR(visit(std::move(record)));
     }
   }
+}
+
+absl::StatusOr<std::vector<AgentRecord>> FleetCommands::Page(
+    const std::string& tenant, const v1::Selector& selector, bool default_all,
+    const std::optional<AgentId>& after) {
+  std::optional<AgentId> one;
+  CUPEL_ASSIGN_OR_RETURN(AgentFilter filter,
+                         ParseSelector(tenant, selector, default_all, one));
+  if (!one.has_value()) {
+    filter.after = after;
+    return store_.ListAgents(filter);
+  }
+  std::vector<AgentRecord> page;
+  if (after.has_value()) return page;
+  CUPEL_ASSIGN_OR_RETURN(AgentRecord record, store_.GetAgent(tenant, *one));
+  page.push_back(std::move(record));
+  return page;
 }
 
 absl::StatusOr<v1::AddAgentReply> FleetCommands::Add(

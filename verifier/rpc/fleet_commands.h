@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,6 +80,11 @@ class FleetCommands {
   absl::Status ForEach(const std::string& tenant, const v1::Selector& selector,
                        bool default_all,
                        absl::FunctionRef<absl::Status(AgentRecord)> visit);
+  // Some of them: the next ones behind the agent `after`, or the first; empty
+  // where there are no more.
+  absl::StatusOr<std::vector<AgentRecord>> Page(
+      const std::string& tenant, const v1::Selector& selector, bool default_all,
+      const std::optional<AgentId>& after);
   v1::Agent Show(const AgentRecord& record, Detail detail = Detail::kAll);
 
  private:

@@ -118,8 +118,13 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
     if (!sequence_.has_value()) {
       // First where the events begin, then what is: nothing is missed.
       CUPEL_ASSIGN_OR_RETURN(sequence_, around.store.LastEventSequence());
-      if (with_present_) CUPEL_RETURN_IF_ERROR(SendPresent());
     }
+    // Page by page, as the peer takes them: what it does not read takes no
+    // memory.
+    while (with_present_ && writes_.size() == 0 && !writes_.finishing()) {
+      CUPEL_RETURN_IF_ERROR(SendPresent());
+    }
+    if (with_present_) return absl::OkStatus();
     while (writes_.size() == 0 && !writes_.finishing()) {
       CUPEL_ASSIGN_OR_RETURN(
           const std::vector<AgentEvent> events,
@@ -133,6 +138,7 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
     return absl::OkStatus();
   }
 
+  // The next page; after the last one with_present_ is false.
   absl::Status SendPresent() {
     v1::Selector selector;
     selector.set_agent_id(selection().agent_id);
@@ -140,20 +146,23 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
       (*selector.mutable_labels())[key] = value;
     }
     FleetCommands& commands = service_.surroundings_.commands;
-    const absl::Status sent = commands.ForEach(
-        who().tenant, selector, /*default_all=*/true,
-        [&](const AgentRecord& agent) {
-          const v1::Agent shown = commands.Show(agent, Detail::kSummary);
-          v1::Event event;
-          SetProto(service_.surroundings_.store.Now(), *event.mutable_time());
-          event.set_agent_id(shown.agent_id());
-          event.set_state(shown.state());
-          *event.mutable_findings() = shown.findings();
-          event.set_text(shown.state_reason());
-          writes_.Push(std::move(event));
-          return absl::OkStatus();
-        });
-    return absl::IsNotFound(sent) ? absl::OkStatus() : sent;
+    auto page = commands.Page(who().tenant, selector, /*default_all=*/true,
+                              present_until_);
+    if (absl::IsNotFound(page.status())) page = std::vector<AgentRecord>();
+    CUPEL_RETURN_IF_ERROR(page.status());
+    with_present_ = !page->empty();
+    for (const AgentRecord& agent : *page) {
+      present_until_ = agent.id;
+      const v1::Agent shown = commands.Show(agent, Detail::kSummary);
+      v1::Event event;
+      SetProto(service_.surroundings_.store.Now(), *event.mutable_time());
+      event.set_agent_id(shown.agent_id());
+      event.set_state(shown.state());
+      *event.mutable_findings() = shown.findings();
+      event.set_text(shown.state_reason());
+      writes_.Push(std::move(event));
+    }
+    return absl::OkStatus();
   }
 
   bool IsSelected(const AgentId& id) {
@@ -180,7 +189,8 @@ class Watcher final : public grpc::ServerWriteReactor<v1::Event>,
   FleetService& service_;
   const absl::StatusOr<OperatorIdentity> who_or_;
   const absl::StatusOr<Selection> selection_or_;
-  const bool with_present_;
+  bool with_present_;  // until all of them are on their way
+  std::optional<AgentId> present_until_;
   const std::string peer_;
   const std::string key_;
   WriteQueue<Watcher, v1::Event> writes_{*this};
