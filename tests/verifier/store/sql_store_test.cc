@@ -162,7 +162,8 @@ void MakeSchema1(const std::string& path) {
         IsOk());
   }
   for (const char* const sql :
-       {"DROP INDEX policies_without_files",
+       {"DROP INDEX enrollment_tokens_by_tenant",
+        "DROP INDEX policies_without_files",
         "ALTER TABLE agents DROP COLUMN judged_policies",
         "ALTER TABLE events DROP COLUMN policies", "DROP INDEX events_by_agent",
         "DROP INDEX events_by_time",
