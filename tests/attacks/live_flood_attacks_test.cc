@@ -368,7 +368,7 @@ TEST_CASE("A40: one tenant's calls don't keep the others waiting") {
   CHECK_THAT(scene.stream->Settle(), StartsWith("TRUSTED"));
 }
 
-TEST_CASE("A15, A40: a policy that takes long to load keeps nobody waiting") {
+TEST_CASE("A40: a policy that takes long to load keeps nobody waiting") {
   // The other tenant's policy is on its way for as long as the test lasts; more
   // machines wait for it than there are threads for their messages.
   absl::Notification loading;
