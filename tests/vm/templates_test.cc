@@ -79,14 +79,13 @@ TEST_CASE("A machine with the SHA-1 bank alone needs permission") {
   REQUIRE_THAT(lab->AwaitState("TRUSTED"), IsOk());
   REQUIRE(Require(lab->Tenant({"update", kAgentId, "--no-allow-sha1-bank"}))
               .exit_code == 0);
-  // It is asked for the SHA-256 bank now, and has none: there is no evidence.
+  // The SHA-256 bank is wanted now, and there is none: both ends are told.
+  constexpr char kReason[] = "sha256 bank has to be quoted";
   for (int tries = 0;
-       tries < 100 &&
-       !absl::StrContains(lab->AgentLog(), "sha256 bank is not allocated");
-       ++tries) {
+       tries < 100 && !absl::StrContains(lab->AgentLog(), kReason); ++tries) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  CHECK(absl::StrContains(lab->AgentLog(), "sha256 bank is not allocated"));
+  CHECK(absl::StrContains(lab->AgentLog(), kReason));
   REQUIRE_THAT(lab->AwaitState("PENDING"), IsOk());
 }
 
