@@ -96,31 +96,33 @@ TEST_CASE("the guide's policy has exactly these gaps") {
   CHECK(
       GapTexts(PolicyText("guide.policy")) ==
       Texts{
-          "kernel modules are measured for some alone (measure "
-          "func=MODULE_CHECK uid=0): a module can do everything, and whoever "
-          "has CAP_SYS_MODULE loads it",
-          "firmware is not measured (no rule with FIRMWARE_CHECK): devices run "
-          "it, some with access to all memory",
-          "IMA policies are not measured (no rule with POLICY_CHECK): one that "
-          "measures less can be loaded unseen",
-          "kernels for kexec are not measured (no rule with "
-          "KEXEC_KERNEL_CHECK): nothing else tells which kernel runs next",
-          "initramfs images for kexec are not measured (no rule with "
-          "KEXEC_INITRAMFS_CHECK): nothing else tells what the next kernel "
-          "runs first",
-          "command lines for kexec are not measured (no rule with "
-          "KEXEC_CMDLINE): one can tell the next kernel to measure nothing",
-          "keys that come into keyrings are not measured (no rule with "
-          "KEY_CHECK): whoever can add one can sign",
-          "the kernel's critical data is not measured (no rule with "
-          "CRITICAL_DATA): device-mapper tables and SELinux's state decide "
-          "what is allowed",
-          "tmpfs is left out (dont_measure fsmagic=0x01021994 comes first) of "
-          "programs, libraries, kernel modules: /tmp, /run, /dev/shm and "
-          "memfds are tmpfs, and anybody can write there",
-          "ramfs is left out (dont_measure fsmagic=0x858458f6 comes first) of "
-          "programs, libraries, kernel modules: an initramfs is one, and "
-          "whatever root mounts as such"});
+          ("kernel modules are measured for some alone (measure "
+           "func=MODULE_CHECK uid=0): a module can do everything, and whoever "
+           "has CAP_SYS_MODULE loads it"),
+          ("firmware is not measured (no rule with FIRMWARE_CHECK): devices "
+           "run "
+           "it, some with access to all memory"),
+          ("IMA policies are not measured (no rule with POLICY_CHECK): one "
+           "that "
+           "measures less can be loaded unseen"),
+          ("kernels for kexec are not measured (no rule with "
+           "KEXEC_KERNEL_CHECK): nothing else tells which kernel runs next"),
+          ("initramfs images for kexec are not measured (no rule with "
+           "KEXEC_INITRAMFS_CHECK): nothing else tells what the next kernel "
+           "runs first"),
+          ("command lines for kexec are not measured (no rule with "
+           "KEXEC_CMDLINE): one can tell the next kernel to measure nothing"),
+          ("keys that come into keyrings are not measured (no rule with "
+           "KEY_CHECK): whoever can add one can sign"),
+          ("the kernel's critical data is not measured (no rule with "
+           "CRITICAL_DATA): device-mapper tables and SELinux's state decide "
+           "what is allowed"),
+          ("tmpfs is left out (dont_measure fsmagic=0x01021994 comes first) of "
+           "programs, libraries, kernel modules: /tmp, /run, /dev/shm and "
+           "memfds are tmpfs, and anybody can write there"),
+          ("ramfs is left out (dont_measure fsmagic=0x858458f6 comes first) of "
+           "programs, libraries, kernel modules: an initramfs is one, and "
+           "whatever root mounts as such")});
   for (const ImaGap& gap : Gaps(PolicyText("guide.policy"))) {
     CHECK_FALSE(gap.is_vital);
   }
@@ -143,15 +145,15 @@ TEST_CASE("the kernel's own policy leaves out tmpfs and what it lacks") {
                 absl::StrCat("initramfs images for kexec are measured for some "
                              "alone (",
                              opened, ")"),
-                "command lines for kexec are not measured (no rule with "
-                "KEXEC_CMDLINE)",
-                "keys that come into keyrings are not measured (no rule with "
-                "KEY_CHECK)",
-                "the kernel's critical data is not measured (no rule with "
-                "CRITICAL_DATA)",
-                "tmpfs is left out (dont_measure fsmagic=0x1021994 comes "
-                "first) of programs, libraries, kernel modules, firmware, IMA "
-                "policies, kernels for kexec, initramfs images for kexec"});
+                ("command lines for kexec are not measured (no rule with "
+                 "KEXEC_CMDLINE)"),
+                ("keys that come into keyrings are not measured (no rule with "
+                 "KEY_CHECK)"),
+                ("the kernel's critical data is not measured (no rule with "
+                 "CRITICAL_DATA)"),
+                ("tmpfs is left out (dont_measure fsmagic=0x1021994 comes "
+                 "first) of programs, libraries, kernel modules, firmware, IMA "
+                 "policies, kernels for kexec, initramfs images for kexec")});
   }
   const auto gaps = GapsOf(BuiltinImaRules({"tcb", "critical_data"}, false));
   CHECK(std::ranges::none_of(gaps, [](const ImaGap& gap) {

@@ -22,6 +22,7 @@ TEST_CASE("a policy's lines are rules; comments are none") {
 
 std::vector<std::string> RuleTexts(const std::vector<ImaRule>& rules) {
   std::vector<std::string> texts;
+  texts.reserve(rules.size());
   for (const ImaRule& rule : rules) texts.push_back(rule.text);
   return texts;
 }
