@@ -1422,6 +1422,9 @@ TEST_CASE_METHOD(QuotaFixture, "A40: a tenant has so many allowed EKs",
   REQUIRE_THAT(allow("acme", {HexOf("2")}), IsOk());
   // Those that are there already take no place.
   CHECK_THAT(allow("acme", {HexOf("1"), HexOf("2")}), IsOk());
+  CHECK_THAT(allow("acme", {HexOf("1"), HexOf("3")}),
+             StatusIs(kResourceExhausted, "max_allowed_eks_per_tenant"));
+  CHECK(count() == 2);
   CHECK_THAT(allow("other", {HexOf("1"), HexOf("3")}), IsOk());
   const Eks one = {HexOf("1")};
   REQUIRE_THAT(store().DisallowEks("acme", one, "ann"), IsOk());

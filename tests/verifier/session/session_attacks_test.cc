@@ -836,13 +836,16 @@ TEST_CASE("A31: hanging up on a verdict does not prevent it") {
   CHECK(rig.stream->output.states.back() == AgentState::kFailed);
 }
 
-TEST_CASE("A31: hanging up on a verdict that settings have overtaken") {
+TEST_CASE("A31: a verdict that settings have overtaken") {
   Rig rig;
   rig.Trust();
   rig.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
   rig.stream->SendQuote();
   rig.stream->SendList();
-  rig.stream->session->OnClosed();
+  const bool is_gone = GENERATE(true, false);
+  CAPTURE(is_gone);
+  // Who stays may reboot before it is asked again.
+  if (is_gone) rig.stream->session->OnClosed();
   rig.verifier.Update(TestAgentId(), [](AgentSettings& settings) {
     settings.labels["site"] = "x";
   });
@@ -853,7 +856,7 @@ TEST_CASE("A31: hanging up on a verdict that settings have overtaken") {
   REQUIRE(events.ok());
   CHECK(absl::StrContains(events->back().text,
                           "changed since: ima.not_in_policy /tmp/evil"));
-  CHECK(rig.stream->session->finished());
+  CHECK(rig.stream->session->finished() == is_gone);
 }
 
 TEST_CASE("A15: who waits for the verifier is not late for that") {
