@@ -74,7 +74,6 @@ fail() {
 
 work=
 pids=()
-done=no
 
 # Starts a program that goes on beside this script, and, with --keep, after it.
 start() {
@@ -87,19 +86,25 @@ start() {
   pids+=($!)
 }
 
+# Ends the demonstration and all that it has started: they are one process group.
+end_group() {
+  local group=$1 signal=TERM end=$((SECONDS + 10))
+  # Nobody may wait for those whose parent is gone: zombies are no processes.
+  while pgrep -g "$group" -r R,S,D,T >/dev/null; do
+    [[ $SECONDS -lt $end ]] || signal=KILL
+    kill -$signal -- "-$group" 2>/dev/null || true
+    sleep 0.05
+  done
+}
+
 cleanup() {
   trap '' INT TERM HUP
-  [[ -n $work ]] || return 0
-  if [[ $keep == yes && $done == yes ]]; then
-    # `watch` was for the measurement alone.
-    kill "$watch" 2>/dev/null || true
-    return 0
-  fi
-  local pid
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  # A signal may come before there is a demonstration, or a name for it.
+  set +u
+  [[ -z $! ]] || end_group "$!"
   rm -rf "$work"
 }
+
 # Waits until a command succeeds, at most $1 seconds.
 await() {
   local seconds=$1 end
@@ -147,9 +152,6 @@ build() {
     command -v "$tool" >/dev/null ||
       fail "$tool is missing: packaging/install-deps.sh installs it"
   done
-  work=$(mktemp -d "${TMPDIR:-/tmp}/cupel.XXXXXX")
-  # Whatever a tool leaves behind that is ended early goes with the rest.
-  export TMPDIR=$work
 }
 
 # --- The machine's TPM.
@@ -429,18 +431,33 @@ END
 
 # --- All of it.
 
-# Not before everything above is read: a trap that runs while this shell reads a
-# command is read as a part of it.
+demonstrate() {
+  # Whatever a tool leaves behind that is ended early goes with the rest.
+  export TMPDIR=$work
+  make_tpm
+  start_verifier
+  if [[ $mode == guest ]]; then make_guest; else make_emulated_machine; fi
+  show
+  if [[ $keep == yes ]]; then
+    # It was for the measurement alone.
+    kill "$watch" 2>/dev/null || true
+    leave_running
+  fi
+}
+
+printf 'Cupel: one machine, from unknown to trusted to failed.\n'
+build
+
+# This shell does nothing but wait from here on: a trap that runs while bash
+# reads or expands a command can be taken for a part of it. Job control gives
+# the demonstration a process group of its own.
+work=$(mktemp -d "${TMPDIR:-/tmp}/cupel.XXXXXX")
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
-
-printf 'Cupel: one machine, from unknown to trusted to failed.\n'
-build
-make_tpm
-start_verifier
-if [[ $mode == guest ]]; then make_guest; else make_emulated_machine; fi
-show
-done=yes
-[[ $keep == no ]] || leave_running
+set -m
+demonstrate </dev/null &
+set +m
+wait $!
+[[ $keep == no ]] || trap - EXIT

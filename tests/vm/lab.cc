@@ -89,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Lab>> Lab::Create(const LabOptions& options) {
   }
   std::unique_ptr<Lab> lab(new Lab);
   lab->image_ = options.image;
+  lab->disk_megabytes_ = options.disk_megabytes;
   CUPEL_RETURN_IF_ERROR(
       Succeed({CUPEL_SOURCE_DIR "/packaging/guest/tpm.sh", lab->Path("tpm"),
                ImagePath("ca"), options.banks})
@@ -183,9 +184,13 @@ absl::Status Lab::AddScript(const std::string& path, const std::string& text) {
 absl::Status Lab::Boot(const std::string& append,
                        testing::MachineOptions options) {
   if (!has_disk_) {
-    CUPEL_RETURN_IF_ERROR(Succeed({CUPEL_SOURCE_DIR "/packaging/guest/disk.sh",
-                                   Path("root"), Path("disk")})
-                              .status());
+    std::vector<std::string> command = {CUPEL_SOURCE_DIR
+                                        "/packaging/guest/disk.sh",
+                                        Path("root"), Path("disk")};
+    if (disk_megabytes_ != 0) {
+      command.push_back(absl::StrCat(disk_megabytes_));
+    }
+    CUPEL_RETURN_IF_ERROR(Succeed(command).status());
     has_disk_ = true;
   }
   options.kernel = ImagePath("kernel");

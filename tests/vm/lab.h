@@ -46,6 +46,8 @@ struct LabOptions {
   std::vector<std::string> verifier_settings = {};
   // Lines of the agent's.
   std::vector<std::string> agent_settings = {};
+  // Size of the disk in MiB; as large as disk.sh makes it where it is 0.
+  uint64_t disk_megabytes = 0;
 };
 
 // One machine with its TPM and disk, and one verifier. Everything ends with it.
@@ -140,6 +142,7 @@ class Lab {
   uint16_t fleet_port_ = 0;
   std::unique_ptr<testing::VirtualMachine> machine_;
   Image image_;
+  uint64_t disk_megabytes_ = 0;
   bool has_disk_ = false;
 };
 

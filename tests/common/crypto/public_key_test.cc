@@ -246,6 +246,41 @@ TEST_CASE("RSA parameters that make no fit key are refused") {
              StatusIs(StatusCode::kInvalidArgument, "1024 bits"));
 }
 
+// Rsa2048()'s modulus divided by `divisor`, and times it again: a number of the
+// same size that `divisor` divides, and its lowest bit is set.
+std::vector<uint8_t> ModulusWithFactor(BN_ULONG divisor) {
+  const std::vector<uint8_t> modulus =
+      BignumOf(Rsa2048(), OSSL_PKEY_PARAM_RSA_N);
+  const Owned<BIGNUM> number(
+      BN_bin2bn(modulus.data(), static_cast<int>(modulus.size()), nullptr));
+  REQUIRE(BN_div_word(number.get(), divisor) != static_cast<BN_ULONG>(-1));
+  if (BN_is_odd(number.get()) == 0) REQUIRE(BN_sub_word(number.get(), 1) == 1);
+  REQUIRE(BN_mul_word(number.get(), divisor) == 1);
+  std::vector<uint8_t> bytes(modulus.size());
+  REQUIRE(BN_bn2binpad(number.get(), bytes.data(),
+                       static_cast<int>(bytes.size())) > 0);
+  return bytes;
+}
+
+TEST_CASE("An RSA modulus with a small factor is refused, each time") {
+  for (const BN_ULONG divisor : {3u, 5u, 7u, 743u, 751u}) {
+    CHECK_THAT(
+        StatusOf(PublicKey::FromRsa(ModulusWithFactor(divisor), 65537)),
+        StatusIs(StatusCode::kInvalidArgument, "divides the RSA modulus"));
+  }
+}
+
+TEST_CASE("An RSA modulus is judged alike each time") {
+  // 757 is the least prime that is not looked for. A random test finds it once
+  // in some hundred times.
+  const std::vector<uint8_t> modulus = ModulusWithFactor(757);
+  const auto once = PublicKey::FromRsa(modulus, 65537);
+  for (int attempt = 0; attempt < 2000; ++attempt) {
+    const auto again = PublicKey::FromRsa(modulus, 65537);
+    REQUIRE(again.status() == once.status());
+  }
+}
+
 TEST_CASE("An EC key is made from a point, short coordinates padded") {
   struct Case {
     EVP_PKEY* key;
