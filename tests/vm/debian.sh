@@ -115,12 +115,7 @@ openssl req -new -x509 -newkey rsa:2048 -nodes -keyout /dev/null -days 30 \
   -subj '/CN=file signer' -addext subjectKeyIdentifier=hash \
   -outform DER -out "$images/signer.der" 2>/dev/null
 cp "$images/signer.der" "$root/etc/keys/ima/signer.der"
-# With the guide's rules, those for what the boot script loads.
-{
-  cat packaging/ima/guide.policy
-  echo "measure func=POLICY_CHECK"
-  echo "measure func=KEY_CHECK keyrings=.ima|_ima template=ima-buf"
-} >"$root/etc/ima/ima-policy"
+cp packaging/ima/strict.policy "$root/etc/ima/ima-policy"
 # Drivers of this machine alone.
 printf 'MODULES=list\nCOMPRESS=gzip\n' >"$root/etc/initramfs-tools/conf.d/guest"
 printf 'virtio_pci\nvirtio_blk\nvirtio_net\nvirtio_console\n' \

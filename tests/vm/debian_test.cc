@@ -42,6 +42,22 @@ std::string MakeKeyPolicy(const Lab& lab) {
   return path;
 }
 
+// A policy of what the guest has measured that is no file, and of nothing else
+// (the kernel's own keys and state, which no image has): its path.
+std::string MakeBufferPolicy(Lab& lab) {
+  std::string path = lab.Path("buffers.json");
+  const auto made =
+      Require(lab.Offline({"policy", "create", "--buffers", "--ima-list",
+                           Require(lab.FetchList()), "--output", path}));
+  INFO(made.err);
+  REQUIRE(made.exit_code == 0);
+  auto policy = nlohmann::json::parse(Require(ReadFile(path, 1 << 20)));
+  policy["digests"] = nlohmann::json::object();
+  policy["keyrings"].erase("_ima");
+  REQUIRE_THAT(WriteFile(path, policy.dump()), IsOk());
+  return path;
+}
+
 // Names in the order of the guest's list.
 std::vector<std::string> RecordedNames(Lab& lab) {
   const auto shown =
@@ -99,7 +115,10 @@ TEST_CASE(
                        std::chrono::seconds(180))
                    .status(),
                IsOk());
-  REQUIRE_THAT(lab->Add({"--policy", "base", "--policy", "keys"}), IsOk());
+  operate({"policy", "add", "buffers", MakeBufferPolicy(*lab)});
+  REQUIRE_THAT(
+      lab->Add({"--policy", "base", "--policy", "keys", "--policy", "buffers"}),
+      IsOk());
   // It was turned away when it came, and would ask again in half a minute.
   REQUIRE_THAT(lab->machine().Do("systemctl restart cupel-agent").status(),
                IsOk());
@@ -150,13 +169,43 @@ TEST_CASE(
     CHECK(again.at(counter) == trusted.at(counter));
   }
 
-  // A key that is none makes no initramfs; one that is none to the kernel, and
-  // a policy that the kernel takes no more, are told on the console.
-  const auto refused = Require(lab->machine().Run(
-      "echo text > /etc/keys/ima/other.der && mkdir /run/image && "
-      "DESTDIR=/run/image /usr/share/initramfs-tools/hooks/cupel-ima"));
-  CHECK(refused.exit_code == 1);
-  CHECK(absl::StrContains(refused.out, "/etc/keys/ima/other.der is no "));
+  // What can't be used makes no initramfs.
+  const auto image_fails = [&](const std::string& change,
+                               const std::string& why) {
+    INFO(change);
+    const auto refused = Require(lab->machine().Run(absl::StrCat(
+        change,
+        " && rm -rf /run/image && mkdir /run/image && "
+        "verbose=n DESTDIR=/run/image /usr/share/initramfs-tools/hooks/"
+        "cupel-ima")));
+    CHECK(refused.exit_code == 1);
+    CHECK(absl::StrContains(refused.out, why));
+  };
+  image_fails("echo text > /etc/keys/ima/other.der",
+              "/etc/keys/ima/other.der is no certificate");
+  image_fails("ln -sf /nowhere /etc/keys/ima/other.der",
+              "/etc/keys/ima/other.der is no file, or leads to none");
+  image_fails(
+      "rm /etc/keys/ima/other.der; cp /etc/ima/ima-policy /run && "
+      "echo '# measure' > /etc/ima/ima-policy",
+      "/etc/ima/ima-policy can't be read, or has no rule");
+  image_fails("ln -sf /nowhere /etc/ima/ima-policy",
+              "/etc/ima/ima-policy can't be read, or has no rule");
+  image_fails(
+      "cp --remove-destination /run/ima-policy /etc/ima && "
+      "mv /usr/bin/keyctl /usr/bin/keyctl.away",
+      "can't be loaded without keyctl");
+  REQUIRE_THAT(
+      lab->machine()
+          .Do("mv /usr/bin/keyctl.away /usr/bin/keyctl && "
+              "rm -rf /run/image && mkdir /run/image && "
+              "verbose=n DESTDIR=/run/image /usr/share/initramfs-tools/hooks/"
+              "cupel-ima")
+          .status(),
+      IsOk());
+
+  // A key that is none to the kernel, and a policy that it takes no more, are
+  // told on the console.
   REQUIRE_THAT(lab->machine()
                    .Do("echo 0text > /etc/keys/ima/other.der && "
                        "/usr/share/initramfs-tools/scripts/init-top/"
