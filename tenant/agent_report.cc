@@ -57,6 +57,10 @@ Json ToJson(const AgentSettings& settings) {
   if (settings.interval.has_value()) {
     json["interval_seconds"] = absl::ToDoubleSeconds(*settings.interval);
   }
+  json["ima_policies"] = Json::array();
+  for (const std::string& path : settings.ima_policies) {
+    json["ima_policies"].push_back(EscapeForJson(path));
+  }
   if (!settings.bank.empty()) json["bank"] = EscapeForJson(settings.bank);
   if (!settings.list_pcrs.empty()) json["list_pcrs"] = settings.list_pcrs;
   if (!settings.on_gap.empty()) {
@@ -168,6 +172,9 @@ std::string AgentText(const ReportedAgent& agent) {
   if (!allowances.empty()) row("allowed", Joined(allowances));
   if (!settings.tolerated_violations.empty()) {
     row("violations of", Joined(settings.tolerated_violations));
+  }
+  if (!settings.ima_policies.empty()) {
+    row("IMA policy", Joined(settings.ima_policies));
   }
   row("entries", absl::StrCat(agent.entry_count, ", ", agent.good_count,
                               " good, ", agent.excluded_count, " excluded"));

@@ -130,6 +130,11 @@ constexpr FindingHelp kHelp[] = {
     {"ima.boot_aggregate_unproven",
      "neither the PCRs nor the policy say what it must be",
      "include PCR 0 to 9"},
+    {"ima.policy_unproven",
+     "this boot's list does not show the IMA policy that the machine has to "
+     "load (--ima-policy), with a digest that the policy lists",
+     "was it loaded, by its path, and while a rule for POLICY_CHECK held "
+     "(ima_policy=tcb has one)? cupel-agent doctor says more"},
     {"ima.boot_aggregate_listed",
      "the policy lists it needlessly: it is computed",
      "take it out of the policy"},

@@ -65,6 +65,9 @@ struct AgentSettings {
   std::vector<std::string> without_excludes = {};
   // Patterns of paths whose violations are no failure; raw bytes.
   std::vector<std::string> tolerated_violations = {};
+  // Where the machine's IMA policy is loaded from, which its list has to show;
+  // raw bytes.
+  std::vector<std::string> ima_policies = {};
 };
 
 // A finding that an operator has accepted; raw bytes, as above.

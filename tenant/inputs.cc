@@ -8,6 +8,7 @@
 
 #include "CLI/Validators.hpp"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/crypto/public_key.h"
@@ -393,6 +394,32 @@ void RegisterListPcrs(CLI::App& command, std::vector<uint32_t>& pcrs) {
       ->allow_extra_args(false)
       ->check(CLI::Range(10, 15))
       ->type_name("PCR");
+}
+
+void RegisterImaPolicies(CLI::App& command, std::vector<std::string>& paths) {
+  command
+      .add_option("--ima-policy", paths,
+                  "Where the machine's IMA policy is loaded from: the list of "
+                  "each boot has to show it, with a digest that a policy lists "
+                  "(a rule measure func=POLICY_CHECK). May be given several "
+                  "times: one of them is enough; none takes them back")
+      ->allow_extra_args(false)
+      ->type_name("PATH");
+}
+
+absl::StatusOr<std::vector<std::string>> ImaPolicies(
+    const std::vector<std::string>& given) {
+  if (given.size() == 1 && given.front() == "none") {
+    return std::vector<std::string>();
+  }
+  for (const std::string& path : given) {
+    if (!absl::StartsWith(path, "/")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--ima-policy takes a path that starts with /, or none alone, not ",
+          Quoted(path, 100)));
+    }
+  }
+  return given;
 }
 
 }  // namespace cupel::tenant

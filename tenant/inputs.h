@@ -126,6 +126,13 @@ absl::StatusOr<std::vector<crypto::HashAlgorithm>> PaddedBanks(
 // --list-pcr, which may be given several times: 11 to 15; 10 adds nothing.
 void RegisterListPcrs(CLI::App& command, std::vector<uint32_t>& pcrs);
 
+// --ima-policy, which may be given several times: paths, or "none".
+void RegisterImaPolicies(CLI::App& command, std::vector<std::string>& paths);
+// The paths that it names, none for "none". kInvalidArgument for what is no
+// absolute path, and for "none" beside one.
+absl::StatusOr<std::vector<std::string>> ImaPolicies(
+    const std::vector<std::string>& given);
+
 }  // namespace cupel::tenant
 
 #endif  // CUPEL_TENANT_INPUTS_H_

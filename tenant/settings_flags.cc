@@ -123,6 +123,8 @@ void SettingsFlags::Register(CLI::App& command, const char* label_option) {
          "What a boot means before which the machine was unseen: event, or "
          "failure until it is accepted. Otherwise event",
          "WHAT");
+  RegisterImaPolicies(command, ima_policies);
+  command.get_option("--ima-policy")->group(kGroup);
   RegisterListPcrs(command, list_pcrs);
   command.get_option("--list-pcr")->group(kGroup);
   option("--interval", interval,
@@ -204,6 +206,10 @@ absl::StatusOr<AgentSettings> SettingsFlags::ToSettings(
   };
   text("bank", bank, settings.bank);
   text("on_gap", on_gap, settings.on_gap);
+  if (!ima_policies.empty()) {
+    CUPEL_ASSIGN_OR_RETURN(settings.ima_policies, ImaPolicies(ima_policies));
+    changed.emplace_back("ima_policies");
+  }
   if (!list_pcrs.empty()) {
     settings.list_pcrs = list_pcrs;
     std::erase(settings.list_pcrs, ima::kImaPcr);

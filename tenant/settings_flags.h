@@ -34,6 +34,7 @@ struct SettingsFlags {
   std::vector<std::string> without_excludes;
   bool with_excludes = false;
   std::string tolerated_violations;  // a file
+  std::vector<std::string> ima_policies;
 
   // `label_option`: what sets labels, "-l,--label" for instance.
   void Register(CLI::App& command, const char* label_option);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -169,6 +170,15 @@ std::string ProgressKey(std::span<const uint8_t> ak_name,
       AppendBe(message, static_cast<uint32_t>(pattern.text.size()));
       Append(message, AsBytes(pattern.text));
     }
+  }
+  // A pattern has no such size: nothing that goes before can be taken for
+  // these.
+  if (!reference.ima_policies.empty()) {
+    AppendBe(message, std::numeric_limits<uint32_t>::max());
+  }
+  for (const std::string& path : reference.ima_policies) {
+    AppendBe(message, static_cast<uint32_t>(path.size()));
+    Append(message, AsBytes(path));
   }
   return crypto::Hash(crypto::HashAlgorithm::kSha256, message).Hex();
 }

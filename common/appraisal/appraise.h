@@ -11,7 +11,8 @@
 //   the boot      tpm.*                      counters and clock since the last
 //   the PCRs      pcr.*, boot.*              banks in use, the boot rule
 //   the list      ima.list_*, ima.pcr_*,     well-formed; the first prefix that
-//                 ima.history_lost, ...      explains the quoted PCRs
+//                 ima.history_lost, ...      explains the quoted PCRs; the IMA
+//                                            policy in it, where that is asked
 //   each entry    ima.*                      of that prefix, by the policy
 //
 // A check that fails never hides the next one where both can be made. "Trusted"
@@ -109,6 +110,10 @@ struct Reference {
   // them. A list from which every entry of a PCR was cut out can't be told
   // otherwise.
   ima::PcrSet list_pcrs;
+  // Paths, raw bytes, that the machine's IMA policy is loaded from. The list of
+  // each boot has to show one of them with a digest that `policy` lists, as a
+  // rule for POLICY_CHECK measures it. Empty: nothing is asked.
+  std::vector<std::string> ima_policies = {};
 };
 
 // Of the entries judged, by what became of them; and of those beyond.

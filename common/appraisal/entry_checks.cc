@@ -440,6 +440,12 @@ void EntryJudge::JudgeBuffer(const Context& context, const EntryFields& fields,
   CountOther(context, std::move(finding));
 }
 
+bool EntryJudge::IsImaPolicy(absl::string_view path) const {
+  return !reference_.ima_policies.empty() &&
+         std::ranges::find(reference_.ima_policies, path) !=
+             reference_.ima_policies.end();
+}
+
 void EntryJudge::JudgeFile(const Context& context, const EntryFields& fields,
                            bool sound) {
   const policy::CompiledPolicy& policy = *reference_.policy;
@@ -455,6 +461,7 @@ void EntryJudge::JudgeFile(const Context& context, const EntryFields& fields,
                                *fields.digest->algorithm, fields.digest->bytes);
     if (match == DigestMatch::kListed) {
       CountGood(sound);
+      found_ima_policy_ |= sound && IsImaPolicy(fields.path);
       return;
     }
   }

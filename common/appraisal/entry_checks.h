@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "absl/strings/string_view.h"
 #include "common/appraisal/appraise.h"
 #include "common/appraisal/finding_log.h"
 #include "common/crypto/sha_batch.h"
@@ -31,6 +32,10 @@ class EntryJudge {
              std::span<const crypto::Sha1Value> sha1,
              const ima::PcrSet& covered);
 
+  // True if one of them was a file of Reference::ima_policies, cleared by its
+  // digest.
+  bool found_ima_policy() const { return found_ima_policy_; }
+
  private:
   struct Context;
   struct Group;
@@ -42,6 +47,7 @@ class EntryJudge {
   bool CheckPcr(const Context& context);
   bool CheckTemplateDigest(const Context& context);
   bool IsTolerated(const Context& violation) const;
+  bool IsImaPolicy(absl::string_view path) const;
   void JudgeViolation(const Context& context);
   void ReportUnreadable(const Context& context);
   bool CheckDeny(const Context& context, const ima::EntryFields& fields);
@@ -61,6 +67,7 @@ class EntryJudge {
   FindingLog& log_;
   EntryCounts& counts_;
   ima::PcrSet odd_pcrs_;  // those already reported
+  bool found_ima_policy_ = false;
 };
 
 }  // namespace cupel::appraisal

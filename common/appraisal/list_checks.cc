@@ -167,6 +167,7 @@ class ListCheck {
   void CheckPrefixOfBefore();
   void CheckFirst(const Entry& entry);
   void CheckReportedValues();
+  void CheckImaPolicy();
   PcrSet MismatchedPcrs() const;
   void ReportUnexplained();
   void RememberPending();
@@ -342,6 +343,25 @@ void ListCheck::CheckReportedValues() {
   }
 }
 
+// Which IMA policy is in force can't be seen from a list but by what it
+// measured, and by the policy's own entry. Where only the rest of a list was
+// judged its beginning has passed with the same reference, and has shown it
+// [A26].
+void ListCheck::CheckImaPolicy() {
+  const std::vector<std::string>& wanted = in_.reference.ima_policies;
+  if (wanted.empty() || in_.evidence.list.first_entry != 0 ||
+      judge_.found_ima_policy()) {
+    return;
+  }
+  Finding finding = MakeFinding("ima.policy_unproven", Severity::kUndecided,
+                                "the list shows no IMA policy that may be "
+                                "loaded: the machine may measure "
+                                "less than it should");
+  finding.path = wanted.front();
+  finding.expected = absl::StrJoin(wanted, " or ");
+  log_.Add(std::move(finding));
+}
+
 ListResult ListCheck::Run() {
   const size_t first_finding = log_.size();
   if (!Prepare()) return result_;
@@ -362,6 +382,7 @@ ListResult ListCheck::Run() {
         MakeFinding("ima.boot_aggregate_missing", Severity::kFailure,
                     "nothing was measured: a list starts with boot_aggregate"));
   }
+  if (form.ok()) CheckImaPolicy();
   // A list that starts anew and explains nothing is what a kexec leaves: the
   // history is lost then, and shorter for that.
   if (prefix_due_ && form.ok() &&

@@ -24,7 +24,7 @@ enum class SignatureScheme {
 };
 
 // An RSA or EC public key fit to verify signatures with: RSA of 2048 to 16384
-// bits, without a factor below 752 and with an odd exponent over 2^16, EC on
+// bits, without a factor below 752 and with an odd exponent of 3 or more, EC on
 // P-256, P-384 or P-521 with the point on the curve. The same key is always
 // judged alike. Immutable; cheap to copy (shared); may be used by several
 // threads.

@@ -64,6 +64,7 @@ struct AppraiseFlags {
   bool allow_sha1_bank = false;
   bool tolerate_violations = false;
   std::string tolerated_violations;  // a file
+  std::vector<std::string> ima_policies;
   bool lab = false;
   bool json = false;
 };
@@ -212,6 +213,8 @@ absl::Status LoadReference(const AppraiseFlags& flags, Inputs& in) {
         std::make_shared<const policy::ExcludeSet>(std::move(set));
     std::ranges::move(list.warnings, std::back_inserter(in.other_warnings));
   }
+  CUPEL_ASSIGN_OR_RETURN(in.reference.ima_policies,
+                         ImaPolicies(flags.ima_policies));
   in.reference.lab = flags.lab;
   for (const uint32_t pcr : flags.list_pcrs) in.reference.list_pcrs.set(pcr);
   return absl::OkStatus();
@@ -332,6 +335,7 @@ void RegisterAppraise(CLI::App& parent, ExitCode& exit_code) {
   RegisterQuoteFlags(*command, *flags);
   RegisterPadSha1(*command, flags->padded_banks);
   RegisterListPcrs(*command, flags->list_pcrs);
+  RegisterImaPolicies(*command, flags->ima_policies);
   command->add_flag("--allow-sha1-bank", flags->allow_sha1_bank,
                     "Accept a list that only SHA-1 vouches for");
   command->add_flag("--tolerate-violations", flags->tolerate_violations,

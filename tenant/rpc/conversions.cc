@@ -57,6 +57,8 @@ AgentSettings FromProto(const v1::AgentSettings& settings) {
                                  settings.without_excludes().end());
   result.tolerated_violations.assign(settings.tolerated_violations().begin(),
                                      settings.tolerated_violations().end());
+  result.ima_policies.assign(settings.ima_policies().begin(),
+                             settings.ima_policies().end());
   return result;
 }
 
@@ -211,6 +213,9 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   }
   for (const std::string& pattern : settings.tolerated_violations) {
     message.add_tolerated_violations(pattern);
+  }
+  for (const std::string& path : settings.ima_policies) {
+    message.add_ima_policies(path);
   }
   return message;
 }

@@ -125,6 +125,72 @@ TEST_CASE("A26: IMA that started without a TPM") {
 }
 
 TEST_CASE(
+    "A26: a machine whose IMA policy is not the one that it should load") {
+  const std::string path = "/etc/ima/ima-policy";
+  FakeMachine machine;
+  FakeMachine loaded = machine;
+  loaded.Run(path).Run("/usr/bin/later");
+  const policy::BootRule boot = loaded.Attest().reference.boot_rule;
+  const auto appraise = [&](const FakeMachine& shown) {
+    ValidEvidence evidence = shown.Attest();
+    evidence.reference.ima_policies = {"/etc/ima/other", path};
+    evidence.reference.tolerate_violations = true;
+    return evidence.Appraise();
+  };
+  REQUIRE(FindingIds(appraise(loaded)).empty());
+
+  machine.policy = loaded.policy;
+  Ids expected = {"ima.policy_unproven"};
+  Verdict verdict = Verdict::kUndecided;
+  SECTION("none at all") {}
+  SECTION("another one in its place") {
+    machine.list.AddFile(path, FileDigestOf("dont_measure"));
+    expected.insert(expected.begin(), "ima.digest_mismatch");
+    verdict = Verdict::kFail;
+  }
+  SECTION("one that only an exclude clears") {
+    machine.policy.excludes = {"/etc/ima/.*"};
+    machine.list.AddFile("/etc/ima/other", FileDigestOf("dont_measure"));
+  }
+  SECTION("its digest, under another name") {
+    machine.list.AddFile("/etc/ima/ima-policy.old",
+                         machine.policy.digests[path].front());
+    machine.policy.digests["/etc/ima/ima-policy.old"] =
+        machine.policy.digests[path];
+  }
+  SECTION("a violation of its name") {
+    machine.list.AddViolation(path);
+    expected.insert(expected.begin(), "ima.violation");
+  }
+  SECTION("a buffer of its name") {
+    machine.policy.buffers[path] = {
+        crypto::Hash(kSha256, AsBytes("dont_measure"))};
+    machine.list.AddBuffer(path, AsBytes("dont_measure"));
+  }
+  SECTION("on a PCR that anybody can reset") {
+    machine.quoted_pcrs |= uint32_t{1} << 16;
+    machine.list_pcrs = {10, 16};
+    machine.Run(path, 16);
+    expected.insert(expected.begin(), "ima.pcr_resettable");
+    verdict = Verdict::kFail;
+  }
+  const Appraisal appraisal = appraise(machine);
+  CHECK(FindingIds(appraisal) == expected);
+  CHECK(appraisal.verdict == verdict);
+  CHECK_FALSE(appraisal::IsAcceptable("ima.policy_unproven"));
+}
+
+TEST_CASE("A26: an IMA policy that no quote covers yet") {
+  FakeMachine machine;
+  machine.policy.digests["/etc/ima/ima-policy"] = {FileDigestOf("measure")};
+  ValidEvidence evidence = machine.Attest();
+  evidence.reference.ima_policies = {"/etc/ima/ima-policy"};
+  machine.list.AddFile("/etc/ima/ima-policy", FileDigestOf("measure"));
+  evidence.list = machine.list.bytes();
+  CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.policy_unproven"});
+}
+
+TEST_CASE(
     "A26: any boot is accepted only where that was said, and the verdict "
     "names it") {
   FakeMachine machine;

@@ -119,6 +119,30 @@ TEST_CASE("A26: a kernel that measures nothing, or starts later") {
   CHECK(scene.State() == AgentState::kFailed);
 }
 
+TEST_CASE("A26: an IMA policy that has to be loaded, and is not") {
+  LiveScene scene;
+  FakeMachine& machine = scene.victim.machine;
+  machine.Run("/etc/ima/ima-policy");
+  scene.UpdatePolicy(scene.victim);
+  Operator own = scene.verifier.As();
+  v1::UpdateAgentRequest update;
+  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
+  update.mutable_settings()->add_ima_policies("/etc/ima/ima-policy");
+  update.add_changed("ima_policies");
+  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  REQUIRE(scene.stream->Settle() == "TRUSTED");
+
+  scene.HangUp();
+  machine.Reboot();
+  scene.stream = scene.Connect();
+  CHECK_THAT(scene.stream->Attest(), StartsWith("PENDING ima.policy_unproven"));
+  CHECK(scene.Shown().state_reason().find("ima.policy_unproven") !=
+        std::string::npos);
+  // Once it is loaded after all.
+  machine.Run("/etc/ima/ima-policy");
+  CHECK(scene.stream->Settle() == "TRUSTED");
+}
+
 TEST_CASE("A27: a reset while the stream is open") {
   LiveScene scene;
   // The PCRs were filled by something else than a boot.

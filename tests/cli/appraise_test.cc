@@ -244,6 +244,21 @@ TEST_CASE("appraise --tolerate-violations-of") {
   CHECK_THAT(tolerate("/a(?=b)\n"), IsRefused("patterns:1"));
 }
 
+TEST_CASE("appraise --ima-policy: the list has to show it") {
+  const Case c;
+  const auto appraise = [&](const std::string& path) {
+    return c.Appraise({"--ima-policy", path});
+  };
+  CHECK(appraise("/bin/busybox").exit_code == 0);
+  CHECK(appraise("none").exit_code == 0);
+  const CommandResult missing = appraise("/etc/ima/ima-policy");
+  CAPTURE(missing);
+  CHECK(missing.exit_code == 2);
+  CHECK(absl::StrContains(missing.out, "ima.policy_unproven"));
+  CHECK(absl::StrContains(missing.out, "/etc/ima/ima-policy"));
+  CHECK_THAT(appraise("ima-policy"), IsRefused("starts with /"));
+}
+
 TEST_CASE("appraise --lab: a boot_aggregate of zeros") {
   const Case c;
   Spill(c.allowlist, AllowlistFor("no-tpm"));

@@ -116,9 +116,9 @@ TEST_CASE(
                    .status(),
                IsOk());
   operate({"policy", "add", "buffers", MakeBufferPolicy(*lab)});
-  REQUIRE_THAT(
-      lab->Add({"--policy", "base", "--policy", "keys", "--policy", "buffers"}),
-      IsOk());
+  REQUIRE_THAT(lab->Add({"--policy", "base", "--policy", "keys", "--policy",
+                         "buffers", "--ima-policy", "/etc/ima/ima-policy"}),
+               IsOk());
   // It was turned away when it came, and would ask again in half a minute.
   REQUIRE_THAT(lab->machine().Do("systemctl restart cupel-agent").status(),
                IsOk());

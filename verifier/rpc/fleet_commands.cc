@@ -80,6 +80,8 @@ absl::Status Change(const std::string& member, const AgentSettings& wanted,
     settings.without_excludes = wanted.without_excludes;
   } else if (member == "tolerated_violations") {
     settings.tolerated_violations = wanted.tolerated_violations;
+  } else if (member == "ima_policies") {
+    settings.ima_policies = wanted.ima_policies;
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("changed: settings have no member ", Quoted(member, 64)));

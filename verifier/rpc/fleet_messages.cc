@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/crypto/digest.h"
@@ -29,6 +30,8 @@ namespace {
 constexpr int64_t kMaxDurationSeconds = 315'576'000'000;
 // PCR 16 and those behind it can be reset.
 constexpr uint32_t kLastListPcr = 15;
+constexpr int kMaxImaPolicies = 16;
+constexpr size_t kMaxImaPolicyPath = 4096;  // PATH_MAX
 // A list may be of thousands of agents.
 constexpr FindingBounds kSummaryBounds = {1, size_t{4} << 10};
 
@@ -151,6 +154,9 @@ v1::AgentSettings ToProto(const AgentSettings& settings) {
   }
   for (const std::string& pattern : settings.tolerated_violations) {
     message.add_tolerated_violations(pattern);
+  }
+  for (const std::string& path : settings.ima_policies) {
+    message.add_ima_policies(path);
   }
   return message;
 }
@@ -364,6 +370,20 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
   }
   CUPEL_RETURN_IF_ERROR(
       policy::CompileViolationPatterns(std::move(patterns)).status());
+  if (message.ima_policies_size() > kMaxImaPolicies) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("ima_policies: at most ", kMaxImaPolicies, ", not ",
+                     message.ima_policies_size()));
+  }
+  for (const std::string& path : message.ima_policies()) {
+    if (!absl::StartsWith(path, "/") || path.size() > kMaxImaPolicyPath ||
+        absl::StrContains(path, '\0')) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("ima_policies: a path that starts with /, of at most ",
+                       kMaxImaPolicyPath, " bytes, not ", Quoted(path, 64)));
+    }
+    settings.ima_policies.push_back(path);
+  }
   if (message.has_interval()) {
     CUPEL_ASSIGN_OR_RETURN(const absl::Duration interval,
                            DurationFromProto(message.interval(), "interval"));

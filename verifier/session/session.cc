@@ -219,6 +219,7 @@ void Session::TakeRecord(AgentRecord record) {
   for (const uint32_t pcr : settings.list_pcrs) {
     if (pcr < ima::kPcrCount) reference_.list_pcrs.set(pcr);
   }
+  reference_.ima_policies = settings.ima_policies;
   wanted_bank_ = crypto::HashAlgorithmFromName(settings.bank);
   auto rule = BootRuleOf(settings.boot, record_->pinned_boot_composite);
   boot_problem_ = rule.ok() ? "" : std::string(rule.status().message());

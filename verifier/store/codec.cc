@@ -30,8 +30,9 @@ constexpr uint8_t kVersion = 1;
 // Progress: 1 lacks the counts, 2 list_pcrs and pending_since.
 constexpr uint8_t kProgressVersion = 3;
 constexpr uint8_t kFindingsVersion = 2;  // 1 lacks the boot
-// Settings: 1 ends before bank, 2 before list_pcrs and what is behind it.
-constexpr uint8_t kSettingsVersion = 3;
+// Settings: 1 ends before bank, 2 before list_pcrs and what is behind it, 3
+// before ima_policies.
+constexpr uint8_t kSettingsVersion = 4;
 
 class Writer {
  public:
@@ -446,6 +447,7 @@ std::vector<uint8_t> EncodeSettings(const AgentSettings& settings) {
   for (const uint32_t pcr : settings.list_pcrs) out.U32(pcr);
   out.Texts(settings.without_excludes);
   out.Texts(settings.tolerated_violations);
+  out.Texts(settings.ima_policies);
   return out.Take();
 }
 
@@ -476,6 +478,7 @@ absl::StatusOr<AgentSettings> DecodeSettings(std::span<const uint8_t> bytes) {
     settings.without_excludes = in.Texts();
     settings.tolerated_violations = in.Texts();
   }
+  if (in.version() >= 4) settings.ima_policies = in.Texts();
   return in.Finish(std::move(settings));
 }
 

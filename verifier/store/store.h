@@ -61,6 +61,8 @@ struct AgentSettings {
   // Patterns of paths whose violations are tolerated, as
   // policy::CompileViolationPatterns takes them.
   std::vector<std::string> tolerated_violations = {};
+  // Reference::ima_policies.
+  std::vector<std::string> ima_policies = {};
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };
 

@@ -55,18 +55,21 @@ TEST_CASE("status: how it is judged, and what the last verdict was judged by") {
   policy.set_content_id(std::string(64, 'b'));
   agent.mutable_settings()->add_without_excludes("shared/base");
   agent.mutable_settings()->add_tolerated_violations("/var/\x1b.*");
+  agent.mutable_settings()->add_ima_policies("/etc/\x1bpolicy");
   const CommandResult result = bench.Run({"status", kAgent});
   CAPTURE(result);
   const std::string id(64, 'b');
   CHECK(absl::StrContains(result.out, "shared/base " + id + "\n"));
   CHECK(absl::StrContains(result.out, "no excludes of:"));
   CHECK(absl::StrContains(result.out, "/var/\\x1b.*"));
+  CHECK(absl::StrContains(result.out, "/etc/\\x1bpolicy"));
   const Json json = Json::parse(bench.Run({"status", kAgent, "--json"}).out);
   CHECK(json["judged_by"] ==
         Json::parse(R"([{"policy": "shared/base", "content_id": ")" + id +
                     R"("}])"));
   CHECK(json["settings"]["without_excludes"][0] == "shared/base");
   CHECK(json["settings"]["tolerated_violations"].size() == 1);
+  CHECK(json["settings"]["ima_policies"].size() == 1);
 }
 
 TEST_CASE("list: page by page, by label and by state") {

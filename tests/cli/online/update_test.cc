@@ -91,6 +91,30 @@ TEST_CASE("update: whose violations are tolerated") {
   CHECK_THAT(update("log\n"), IsRefused("begin it"));
 }
 
+TEST_CASE("update: where the IMA policy is loaded from") {
+  OnlineBench bench;
+  bench.AddTrusted(kAgent);
+  const auto update = [&](Arguments options) {
+    Arguments command = {"update", kAgent};
+    for (std::string& option : options) {
+      command.insert(command.end(), {"--ima-policy", std::move(option)});
+    }
+    return bench.Run(command);
+  };
+  REQUIRE(update({"/etc/ima/ima-policy", "/x\xff"}).exit_code == 0);
+  const v1::UpdateAgentRequest& request = bench.state().update;
+  CHECK(Arguments(request.changed().begin(), request.changed().end()) ==
+        Arguments{"ima_policies"});
+  const auto& paths = request.settings().ima_policies();
+  CHECK(Arguments(paths.begin(), paths.end()) ==
+        Arguments{"/etc/ima/ima-policy", "/x\xff"});
+  REQUIRE(update({"none"}).exit_code == 0);
+  CHECK(request.changed_size() == 1);
+  CHECK(request.settings().ima_policies().empty());
+  CHECK_THAT(update({"ima-policy"}), IsRefused("starts with /"));
+  CHECK_THAT(update({"none", "/etc/ima/ima-policy"}), IsRefused("none alone"));
+}
+
 TEST_CASE("update: by label, and all") {
   OnlineBench bench;
   (*bench.AddTrusted(kAgent).mutable_settings()->mutable_labels())["site"] =

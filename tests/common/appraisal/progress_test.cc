@@ -341,6 +341,40 @@ TEST_CASE("The key knows the paths whose violations are tolerated") {
   CHECK(key(testing::Tolerating("/a")) != key(testing::Tolerating("/b")));
 }
 
+TEST_CASE("The key knows where the IMA policy is loaded from") {
+  const FakeMachine machine;
+  appraisal::Reference reference = machine.Attest().reference;
+  const auto key = [&](std::vector<std::string> paths) {
+    reference.ima_policies = std::move(paths);
+    return ProgressKey({}, reference, {});
+  };
+  const std::string none = key({});
+  CHECK(key({"/a"}) != none);
+  CHECK(key({"/a"}) == key({"/a"}));
+  CHECK(key({"/a"}) != key({"/b"}));
+  CHECK(key({"/a", "/b"}) != key({"/a/b"}));
+  const std::string path = key({"/a"});
+  reference.tolerated_violations = testing::Tolerating("/a");
+  CHECK(key({}) != path);
+  CHECK(key({"/a"}) != path);
+}
+
+TEST_CASE("An IMA policy that was shown counts for its boot alone") {
+  FakeMachine machine;
+  machine.Run("/etc/ima/ima-policy");
+  const auto judge = [](ValidEvidence evidence) {
+    evidence.reference.ima_policies = {"/etc/ima/ima-policy"};
+    return evidence.Appraise();
+  };
+  const Appraisal first = judge(machine.Attest());
+  REQUIRE(first.verdict == Verdict::kPass);
+  machine.Run("/usr/bin/six");
+  CHECK(FindingIds(judge(Resumed(machine, first.progress))).empty());
+  machine.Reboot();
+  CHECK(FindingIds(judge(Again(machine, first.progress))) ==
+        Ids{"tpm.new_boot", "ima.policy_unproven"});
+}
+
 TEST_CASE("Progress that was made with anything else is of no use") {
   FakeMachine machine;
   const Progress progress = ProgressOf(machine);
@@ -366,6 +400,11 @@ TEST_CASE("Progress that was made with anything else is of no use") {
   SECTION("tolerance of some paths") {
     change = [](ValidEvidence& evidence) {
       evidence.reference.tolerated_violations = testing::Tolerating("/a/");
+    };
+  }
+  SECTION("the IMA policy") {
+    change = [](ValidEvidence& evidence) {
+      evidence.reference.ima_policies = {"/usr/bin/five"};
     };
   }
   SECTION("the padding") {

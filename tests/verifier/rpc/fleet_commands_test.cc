@@ -155,8 +155,29 @@ TEST_CASE("Settings that mean nothing are refused") {
   CHECK(rig.Get().settings.tolerated_violations.size() == 2);
 
   update.clear_changed();
-  update.add_changed("without_excludes");
+  update.add_changed("ima_policies");
   update.mutable_settings()->clear_tolerated_violations();
+  const auto load = [&](const std::vector<std::string>& paths) {
+    update.mutable_settings()->mutable_ima_policies()->Assign(paths.begin(),
+                                                              paths.end());
+    return rig.commands.Update(rig.admin, update).status();
+  };
+  const std::vector<std::string> paths = {"/etc/ima/ima-policy", "/\xff"};
+  REQUIRE_THAT(load(paths), IsOk());
+  for (const std::string& wrong :
+       {std::string("ima-policy"), std::string(), std::string("/a\0b", 4),
+        "/" + std::string(4096, 'a')}) {
+    CHECK_THAT(load({"/fine", wrong}),
+               StatusIs(kInvalidArgument, "ima_policies"));
+  }
+  CHECK_THAT(load(std::vector<std::string>(17, "/a")),
+             StatusIs(kInvalidArgument, "at most 16"));
+  CHECK(rig.Get().settings.ima_policies == paths);
+  REQUIRE_THAT(load({}), IsOk());
+  CHECK(rig.Get().settings.ima_policies.empty());
+
+  update.clear_changed();
+  update.add_changed("without_excludes");
   update.mutable_settings()->add_without_excludes("base");
   CHECK_THAT(rig.commands.Update(rig.admin, update).status(),
              StatusIs(kInvalidArgument, "none of the agent's policies"));

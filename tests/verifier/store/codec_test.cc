@@ -211,11 +211,15 @@ TEST_CASE("the other values are stored exactly", "[store]") {
   settings.list_pcrs = {11, 15};
   settings.without_excludes = {"a"};
   settings.tolerated_violations = {"/var/log/.*", "/\xff"};
+  settings.ima_policies = {"/etc/ima/ima-policy", "/\xff"};
   CheckExact(EncodeSettings(settings), EncodeSettings, DecodeSettings);
   CHECK(*DecodeSettings(EncodeSettings(settings)) == settings);
   CHECK(*DecodeSettings(EncodeSettings({})) == AgentSettings());
-  // As versions 2 and 1 had them.
+  // As versions 3, 2 and 1 had them.
   std::vector<uint8_t> first = EncodeSettings({});
+  first[1] = 3;
+  first.resize(first.size() - 4);
+  CHECK(*DecodeSettings(first) == AgentSettings());
   first[1] = 2;
   first.resize(first.size() - 3 * 4);
   CHECK(*DecodeSettings(first) == AgentSettings());
