@@ -86,13 +86,16 @@ start() {
   pids+=($!)
 }
 
-# Ends the demonstration and all that it has started: they are one process group.
+# Ends the demonstration and all that it has started: they are one process group,
+# but for QEMU's helper, which ends with QEMU.
 end_group() {
   local group=$1 signal=TERM end=$((SECONDS + 10))
   # Nobody may wait for those whose parent is gone: zombies are no processes.
   while pgrep -g "$group" -r R,S,D,T >/dev/null; do
     [[ $SECONDS -lt $end ]] || signal=KILL
     kill -$signal -- "-$group" 2>/dev/null || true
+    # A stopped process takes no TERM.
+    kill -CONT -- "-$group" 2>/dev/null || true
     sleep 0.05
   done
 }
@@ -145,7 +148,7 @@ build() {
       --target cupel-agent cupel-verifier cupel-tenant
     bin=$PWD/build/release
   fi
-  local tools=(swtpm swtpm_setup swtpm_localca)
+  local tools=(swtpm swtpm_setup swtpm_localca pgrep)
   [[ $mode == emulated ]] ||
     tools+=(qemu-system-x86_64 socat busybox mke2fs cpio modprobe depmod)
   for tool in "${tools[@]}"; do
@@ -432,6 +435,9 @@ END
 # --- All of it.
 
 demonstrate() {
+  # It is no longer the terminal's own group, which may be set to write alone
+  # (stty tostop).
+  trap '' TTOU
   # Whatever a tool leaves behind that is ended early goes with the rest.
   export TMPDIR=$work
   make_tpm

@@ -90,6 +90,11 @@ constexpr FindingHelp kHelp[] = {
      "nothing says what boot is allowed: kernel, command line and IMA policy "
      "are not judged",
      "give static PCR values"},
+    {"boot.kexec",
+     "another kernel was entered by kexec, with the list of the one before; "
+     "the "
+     "boot rule has judged the first",
+     "reboot; where that kernel is known, accept it"},
     {"ima.list_malformed", "a record makes no sense; the detail names it",
      "copy the list again, in binary"},
     {"ima.list_start",
@@ -130,14 +135,16 @@ constexpr FindingHelp kHelp[] = {
     {"ima.boot_aggregate_unproven",
      "neither the PCRs nor the policy say what it must be",
      "include PCR 0 to 9"},
-    {"ima.policy_unproven",
-     "this boot's list does not show the IMA policy that the machine has to "
-     "load (--ima-policy), with a digest that the policy lists",
-     "was it loaded, by its path, and while a rule for POLICY_CHECK held "
-     "(ima_policy=tcb has one)? cupel-agent doctor says more"},
     {"ima.boot_aggregate_listed",
      "the policy lists it needlessly: it is computed",
      "take it out of the policy"},
+    {"ima.policy_unproven",
+     "the list does not show the IMA policy that the machine has to load "
+     "(--ima-policy), with a digest that the policy lists, since it was booted "
+     "or entered by kexec",
+     "was it loaded, by its path, and while a rule for POLICY_CHECK held "
+     "(ima_policy=tcb has one)? does the policy list the file, and not exclude "
+     "it only? cupel-agent doctor says more"},
     {"ima.not_in_policy",
      "\"File not found in allowlist\": the policy does not name this file",
      "if the file belongs there, add its digest to a policy; else investigate "

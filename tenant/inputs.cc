@@ -8,13 +8,13 @@
 
 #include "CLI/Validators.hpp"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/crypto/public_key.h"
 #include "common/ima/ascii_list.h"
 #include "common/policy/allowlist.h"
 #include "common/policy/exclude_list.h"
+#include "common/policy/ima_policy_paths.h"
 #include "common/policy/policy_file.h"
 #include "common/policy/violation_patterns.h"
 #include "common/tpm/constants.h"
@@ -400,9 +400,9 @@ void RegisterImaPolicies(CLI::App& command, std::vector<std::string>& paths) {
   command
       .add_option("--ima-policy", paths,
                   "Where the machine's IMA policy is loaded from: the list of "
-                  "each boot has to show it, with a digest that a policy lists "
-                  "(a rule measure func=POLICY_CHECK). May be given several "
-                  "times: one of them is enough; none takes them back")
+                  "each boot has to show that file, with a digest that a "
+                  "policy lists. May be given several times: one of them is "
+                  "enough; none takes them back")
       ->allow_extra_args(false)
       ->type_name("PATH");
 }
@@ -412,13 +412,8 @@ absl::StatusOr<std::vector<std::string>> ImaPolicies(
   if (given.size() == 1 && given.front() == "none") {
     return std::vector<std::string>();
   }
-  for (const std::string& path : given) {
-    if (!absl::StartsWith(path, "/")) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--ima-policy takes a path that starts with /, or none alone, not ",
-          Quoted(path, 100)));
-    }
-  }
+  CUPEL_RETURN_IF_ERROR(WithContext(policy::ValidateImaPolicyPaths(given),
+                                    "--ima-policy takes paths, or none alone"));
   return given;
 }
 

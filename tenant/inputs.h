@@ -128,8 +128,8 @@ void RegisterListPcrs(CLI::App& command, std::vector<uint32_t>& pcrs);
 
 // --ima-policy, which may be given several times: paths, or "none".
 void RegisterImaPolicies(CLI::App& command, std::vector<std::string>& paths);
-// The paths that it names, none for "none". kInvalidArgument for what is no
-// absolute path, and for "none" beside one.
+// The paths that it names, no one for "none". Errors as
+// policy::ValidateImaPolicyPaths, for "none" beside a path as well.
 absl::StatusOr<std::vector<std::string>> ImaPolicies(
     const std::vector<std::string>& given);
 

@@ -33,8 +33,8 @@ struct SettingsFlags {
   std::vector<uint32_t> list_pcrs;
   std::vector<std::string> without_excludes;
   bool with_excludes = false;
-  std::string tolerated_violations;  // a file
-  std::vector<std::string> ima_policies;
+  std::string tolerated_violations;       // a file
+  std::vector<std::string> ima_policies;  // paths, or "none"
 
   // `label_option`: what sets labels, "-l,--label" for instance.
   void Register(CLI::App& command, const char* label_option);

@@ -110,9 +110,10 @@ struct Reference {
   // them. A list from which every entry of a PCR was cut out can't be told
   // otherwise.
   ima::PcrSet list_pcrs;
-  // Paths, raw bytes, that the machine's IMA policy is loaded from. The list of
-  // each boot has to show one of them with a digest that `policy` lists, as a
-  // rule for POLICY_CHECK measures it. Empty: nothing is asked.
+  // Paths that the machine's IMA policy is loaded from, as the kernel writes
+  // them (real ones, raw bytes, "_" for each space). The list has to show one
+  // of them with a digest that `policy` lists, after each boot and each kexec,
+  // as a rule for POLICY_CHECK has it measured. Empty: nothing is asked.
   std::vector<std::string> ima_policies = {};
 };
 
@@ -200,9 +201,9 @@ struct Options {
 
 // What judging a prefix depends on, as an opaque text: AK Name (empty without a
 // quote), banks and padding, the policies in their order, the options of
-// Reference that clear entries, and the version of the checks. Empty where it
-// can't be told: a policy without a content id. (An AK without a Name, a bare
-// public key, leaves no key either.)
+// Reference that clear entries, its ima_policies, and the version of the
+// checks. Empty where it can't be told: a policy without a content id. (An AK
+// without a Name, a bare public key, leaves no key either.)
 std::string ProgressKey(std::span<const uint8_t> ak_name,
                         const Reference& reference,
                         std::vector<ima::Bank> banks);

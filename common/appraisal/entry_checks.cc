@@ -309,10 +309,28 @@ bool EntryJudge::CheckDeny(const Context& context, const EntryFields& fields) {
   return true;
 }
 
+// A kernel begins with its boot_aggregate, and with an IMA policy of its own.
+// One in the middle of a list was entered by kexec, with the list of the one
+// before: the PCRs that the boot rule judges are those of the first.
+void EntryJudge::BeginKernel(const Context& context) {
+  lacks_ima_policy_ = !reference_.ima_policies.empty();
+  if (context.entry.index == 0) return;
+  Finding finding = MakeFinding(
+      "boot.kexec",
+      policy::AllowsAnyBoot(reference_.boot_rule) ? Severity::kNotice
+                                                  : Severity::kFailure,
+      "another kernel was entered by kexec, of which the boot rule says "
+      "nothing");
+  finding.found = absl::StrCat("a kexec at entry ", context.entry.index);
+  counts_.other_failures += finding.severity == Severity::kFailure ? 1 : 0;
+  Report(context, std::move(finding));
+}
+
 // The digest of the boot's PCRs. It is computed, not listed: a policy that
 // lists it would fit one machine alone.
 void EntryJudge::JudgeBootAggregate(const Context& context,
                                     const EntryFields& fields, bool sound) {
+  BeginKernel(context);
   if (!fields.digest.has_value() || !fields.digest->algorithm.has_value() ||
       fields.digest->type != ima::DigestType::kFile) {
     CountOther(context, Make("ima.boot_aggregate",
@@ -441,9 +459,8 @@ void EntryJudge::JudgeBuffer(const Context& context, const EntryFields& fields,
 }
 
 bool EntryJudge::IsImaPolicy(absl::string_view path) const {
-  return !reference_.ima_policies.empty() &&
-         std::ranges::find(reference_.ima_policies, path) !=
-             reference_.ima_policies.end();
+  return std::ranges::find(reference_.ima_policies, path) !=
+         reference_.ima_policies.end();
 }
 
 void EntryJudge::JudgeFile(const Context& context, const EntryFields& fields,
@@ -461,7 +478,9 @@ void EntryJudge::JudgeFile(const Context& context, const EntryFields& fields,
                                *fields.digest->algorithm, fields.digest->bytes);
     if (match == DigestMatch::kListed) {
       CountGood(sound);
-      found_ima_policy_ |= sound && IsImaPolicy(fields.path);
+      if (lacks_ima_policy_ && sound && IsImaPolicy(fields.path)) {
+        lacks_ima_policy_ = false;
+      }
       return;
     }
   }

@@ -32,9 +32,10 @@ class EntryJudge {
              std::span<const crypto::Sha1Value> sha1,
              const ima::PcrSet& covered);
 
-  // True if one of them was a file of Reference::ima_policies, cleared by its
-  // digest.
-  bool found_ima_policy() const { return found_ima_policy_; }
+  // True if a boot or a kexec was among them, and after the last of these no
+  // file of Reference::ima_policies that its digest cleared, where there should
+  // have been one.
+  bool lacks_ima_policy() const { return lacks_ima_policy_; }
 
  private:
   struct Context;
@@ -48,6 +49,7 @@ class EntryJudge {
   bool CheckTemplateDigest(const Context& context);
   bool IsTolerated(const Context& violation) const;
   bool IsImaPolicy(absl::string_view path) const;
+  void BeginKernel(const Context& context);
   void JudgeViolation(const Context& context);
   void ReportUnreadable(const Context& context);
   bool CheckDeny(const Context& context, const ima::EntryFields& fields);
@@ -67,7 +69,7 @@ class EntryJudge {
   FindingLog& log_;
   EntryCounts& counts_;
   ima::PcrSet odd_pcrs_;  // those already reported
-  bool found_ima_policy_ = false;
+  bool lacks_ima_policy_ = false;
 };
 
 }  // namespace cupel::appraisal

@@ -9,10 +9,10 @@ namespace {
 
 // A deny is not among them: it wins over every other rule.
 constexpr absl::string_view kAcceptable[] = {
-    "boot.pcr_mismatch",     "continuity.gap",           "ima.boot_aggregate",
-    "ima.buffer_mismatch",   "ima.buffer_not_in_policy", "ima.digest_mismatch",
-    "ima.digest_zero",       "ima.not_in_policy",        "ima.violation",
-    "pcr.changed_after_boot"};
+    "boot.kexec",          "boot.pcr_mismatch",     "continuity.gap",
+    "ima.boot_aggregate",  "ima.buffer_mismatch",   "ima.buffer_not_in_policy",
+    "ima.digest_mismatch", "ima.digest_zero",       "ima.not_in_policy",
+    "ima.violation",       "pcr.changed_after_boot"};
 
 }  // namespace
 

@@ -344,21 +344,21 @@ void ListCheck::CheckReportedValues() {
 }
 
 // Which IMA policy is in force can't be seen from a list but by what it
-// measured, and by the policy's own entry. Where only the rest of a list was
-// judged its beginning has passed with the same reference, and has shown it
-// [A26].
+// measured, and by an entry of the policy's own. Where only the rest of a list
+// is judged, its beginning has passed with the same reference, and has shown
+// that [A26].
 void ListCheck::CheckImaPolicy() {
+  if (!judge_.lacks_ima_policy()) return;
   const std::vector<std::string>& wanted = in_.reference.ima_policies;
-  if (wanted.empty() || in_.evidence.list.first_entry != 0 ||
-      judge_.found_ima_policy()) {
-    return;
-  }
   Finding finding = MakeFinding("ima.policy_unproven", Severity::kUndecided,
-                                "the list shows no IMA policy that may be "
-                                "loaded: the machine may measure "
-                                "less than it should");
+                                "the list does not show the IMA policy that "
+                                "has to be loaded: the machine "
+                                "may measure less than it should");
+  if (wanted.size() > 1) {
+    absl::StrAppend(&finding.detail, "; nor any of ", wanted.size() - 1,
+                    " others that would do");
+  }
   finding.path = wanted.front();
-  finding.expected = absl::StrJoin(wanted, " or ");
   log_.Add(std::move(finding));
 }
 

@@ -34,10 +34,11 @@ struct ListInput {
   const Options& options;
 };
 
-// ima.*: replays the list up to the first prefix that explains the PCR values,
-// and judges the entries of that prefix. Without PCR values, and where no
-// prefix explains them, every entry is judged, and what is found is marked not
-// authenticated.
+// ima.*, boot.kexec: replays the list up to the first prefix that explains the
+// PCR values, judges the entries of that prefix, and looks among them for the
+// IMA policy, where the reference asks for one. Without PCR values, and where
+// no prefix explains them, every entry is judged, and what is found is marked
+// not authenticated.
 ListResult CheckList(const ListInput& in, FindingLog& log, EntryCounts& counts);
 
 }  // namespace cupel::appraisal

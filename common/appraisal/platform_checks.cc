@@ -275,25 +275,9 @@ tpm::PcrValues BootPcrs(const PcrEvidence& pcrs, const Progress& progress,
   return values;
 }
 
-namespace {
-
-// True if a boot rule says nothing about any PCR that holds: whoever runs the
-// machine can set PCR 16 and 23 to any value.
-bool AllowsAnyBoot(const policy::BootRule& rule) {
-  if (std::holds_alternative<policy::AnyBoot>(rule)) return true;
-  const auto* pcrs = std::get_if<policy::StaticPcrs>(&rule);
-  return pcrs != nullptr &&
-         std::ranges::none_of(pcrs->values, [](const auto& pcr_and_values) {
-           return pcr_and_values.first < crypto::kFirstResettablePcr &&
-                  !pcr_and_values.second.empty();
-         });
-}
-
-}  // namespace
-
 void CheckBoot(const PcrEvidence& pcrs, const Reference& reference,
                FindingLog& log) {
-  if (AllowsAnyBoot(reference.boot_rule)) {
+  if (policy::AllowsAnyBoot(reference.boot_rule)) {
     log.Add(
         MakeFinding("boot.any", Severity::kNotice,
                     "any boot is accepted: kernel, command line and IMA policy "

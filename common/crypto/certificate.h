@@ -66,8 +66,8 @@ class Certificate {
   bool IsCa() const;
 
   // The certified key. kInvalidArgument for a key of another kind or size than
-  // PublicKey takes, and for RSA over 4096 bits: checking a key takes time that
-  // grows with the cube of its size.
+  // PublicKey takes, and for RSA over 4096 bits: checking a signature takes
+  // time that grows with the square of its size.
   absl::StatusOr<PublicKey> GetPublicKey() const;
 
   // Extended key usages as dotted numbers; empty without the extension.

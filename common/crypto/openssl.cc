@@ -15,4 +15,13 @@ absl::Status OpensslError(absl::string_view what) {
   return absl::InternalError(absl::StrCat(what, ": ", text));
 }
 
+absl::StatusOr<Owned<BIGNUM>> KeyNumber(const EVP_PKEY* key,
+                                        const char* parameter) {
+  BIGNUM* number = nullptr;
+  if (EVP_PKEY_get_bn_param(key, parameter, &number) != 1) {
+    return OpensslError(parameter);
+  }
+  return Owned<BIGNUM>(number);
+}
+
 }  // namespace cupel::crypto

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 namespace cupel::crypto {
@@ -90,6 +91,11 @@ struct OwnedTraits<OSSL_PARAM> {
 // which it empties. Call it only after a function has reported failure: the
 // queue itself proves nothing.
 absl::Status OpensslError(absl::string_view what);
+
+// The key's number that OpenSSL calls `parameter` (OSSL_PKEY_PARAM_...).
+// kInternal where it has none.
+absl::StatusOr<Owned<BIGNUM>> KeyNumber(const EVP_PKEY* key,
+                                        const char* parameter);
 
 }  // namespace cupel::crypto
 

@@ -24,15 +24,16 @@ enum class SignatureScheme {
 };
 
 // An RSA or EC public key fit to verify signatures with: RSA of 2048 to 16384
-// bits, without a factor below 752 and with an odd exponent of 3 or more, EC on
-// P-256, P-384 or P-521 with the point on the curve. The same key is always
-// judged alike. Immutable; cheap to copy (shared); may be used by several
-// threads.
+// bits, without a factor below 752 and with an odd exponent from 3 to 2^256, EC
+// on P-256, P-384 or P-521 with the point on the curve. The same key is always
+// judged alike. That an RSA modulus is the product of two primes is for whoever
+// vouches for the key: a TPM, a pinned CA, an operator. Immutable; cheap to
+// copy (shared); may be used by several threads.
 class PublicKey {
  public:
   // PEM "PUBLIC KEY" (SubjectPublicKeyInfo) or "CERTIFICATE"; the first block
-  // of either kind counts. kInvalidArgument for anything else or a key of
-  // another kind or size.
+  // of either kind counts. kInvalidArgument for anything else, and for a key
+  // that is not fit.
   static absl::StatusOr<PublicKey> FromPem(absl::string_view pem);
   // DER SubjectPublicKeyInfo, nothing left over.
   static absl::StatusOr<PublicKey> FromDer(std::span<const uint8_t> der);

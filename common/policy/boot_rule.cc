@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <set>
+#include <variant>
 
 #include "common/util/bytes.h"
 
@@ -96,6 +97,16 @@ std::optional<Digest> ComputeBootComposite(HashAlgorithm bank,
     Append(values, value->bytes());
   }
   return crypto::Hash(bank, values);
+}
+
+bool AllowsAnyBoot(const BootRule& rule) {
+  if (std::holds_alternative<AnyBoot>(rule)) return true;
+  const auto* pcrs = std::get_if<StaticPcrs>(&rule);
+  return pcrs != nullptr &&
+         std::ranges::none_of(pcrs->values, [](const auto& pcr_and_values) {
+           return pcr_and_values.first < crypto::kFirstResettablePcr &&
+                  !pcr_and_values.second.empty();
+         });
 }
 
 std::vector<BootMismatch> CheckBoot(const BootRule& rule, PcrLookup lookup) {

@@ -35,6 +35,10 @@ struct PinnedBoot {
 
 using BootRule = std::variant<AnyBoot, StaticPcrs, PinnedBoot>;
 
+// True if a rule says nothing about any PCR that holds: whoever runs the
+// machine can set PCR 16 and those behind it to any value.
+bool AllowsAnyBoot(const BootRule& rule);
+
 struct BootMismatch {
   enum class Kind : uint8_t {
     kNotQuoted,  // the PCR is in no bank that the rule could use

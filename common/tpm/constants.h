@@ -122,8 +122,8 @@ inline constexpr size_t kMaxDigestBuffer = 64;
 inline constexpr size_t kMaxNameSize = 2 + kMaxDigestBuffer;
 // TPM2B_DATA: a TPMT_HA. TPM 2.0 Part 2, 10.4.3.
 inline constexpr size_t kMaxDataSize = 2 + kMaxDigestBuffer;
-// RSA-4096 is the largest that a TPM has. Checking a public key takes time that
-// grows with the cube of its size, and keys come from strangers.
+// RSA-4096 is the largest that a TPM has. Checking a signature takes time that
+// grows with the square of its key's size, and keys come from strangers.
 inline constexpr size_t kMaxRsaBytes = 512;
 // A coordinate on P-521.
 inline constexpr size_t kMaxEccBytes = 66;

@@ -139,12 +139,9 @@ absl::StatusOr<PublicArea> EkPublicArea(EkTemplate id,
         area.y, KeyNumber(key.get(), OSSL_PKEY_PARAM_EC_PUB_Y, size));
     return area;
   }
-  BIGNUM* exponent = nullptr;
-  if (EVP_PKEY_get_bn_param(key.get(), OSSL_PKEY_PARAM_RSA_E, &exponent) != 1) {
-    return crypto::OpensslError("public key without an exponent");
-  }
-  const crypto::Owned<BIGNUM> owner(exponent);
-  if (BN_is_word(exponent, kExponent) != 1) {
+  CUPEL_ASSIGN_OR_RETURN(const crypto::Owned<BIGNUM> exponent,
+                         crypto::KeyNumber(key.get(), OSSL_PKEY_PARAM_RSA_E));
+  if (BN_is_word(exponent.get(), kExponent) != 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "EK template ", info.name, ": the key's exponent is not ", kExponent));
   }

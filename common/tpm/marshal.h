@@ -11,6 +11,7 @@
 #include "common/crypto/openssl.h"
 #include "common/crypto/public_key.h"
 #include "common/util/bytes.h"
+#include "common/util/status_macros.h"
 
 namespace cupel::tpm {
 
@@ -31,13 +32,10 @@ inline size_t EcFieldSize(crypto::EcCurve curve) {
 inline absl::StatusOr<std::vector<uint8_t>> KeyNumber(const EVP_PKEY* key,
                                                       const char* parameter,
                                                       size_t size) {
-  BIGNUM* number = nullptr;
-  if (EVP_PKEY_get_bn_param(key, parameter, &number) != 1) {
-    return crypto::OpensslError(parameter);
-  }
-  const crypto::Owned<BIGNUM> owner(number);
+  CUPEL_ASSIGN_OR_RETURN(const crypto::Owned<BIGNUM> number,
+                         crypto::KeyNumber(key, parameter));
   std::vector<uint8_t> bytes(size);
-  if (BN_bn2binpad(number, bytes.data(), static_cast<int>(size)) < 0) {
+  if (BN_bn2binpad(number.get(), bytes.data(), static_cast<int>(size)) < 0) {
     return crypto::OpensslError(parameter);
   }
   return bytes;

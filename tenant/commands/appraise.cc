@@ -63,8 +63,8 @@ struct AppraiseFlags {
   bool ak_attributes_unchecked = false;
   bool allow_sha1_bank = false;
   bool tolerate_violations = false;
-  std::string tolerated_violations;  // a file
-  std::vector<std::string> ima_policies;
+  std::string tolerated_violations;       // a file
+  std::vector<std::string> ima_policies;  // paths, or "none"
   bool lab = false;
   bool json = false;
 };

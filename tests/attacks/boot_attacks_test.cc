@@ -167,6 +167,12 @@ TEST_CASE(
         crypto::Hash(kSha256, AsBytes("dont_measure"))};
     machine.list.AddBuffer(path, AsBytes("dont_measure"));
   }
+  SECTION("before a kexec, whose kernel has loaded none") {
+    machine.Run(path);
+    machine.list.AddFile("boot_aggregate", machine.BootAggregate(kSha256));
+    expected.insert(expected.begin(), "boot.kexec");
+    verdict = Verdict::kFail;
+  }
   SECTION("on a PCR that anybody can reset") {
     machine.quoted_pcrs |= uint32_t{1} << 16;
     machine.list_pcrs = {10, 16};
@@ -178,6 +184,17 @@ TEST_CASE(
   CHECK(FindingIds(appraisal) == expected);
   CHECK(appraisal.verdict == verdict);
   CHECK_FALSE(appraisal::IsAcceptable("ima.policy_unproven"));
+}
+
+TEST_CASE("A26: an IMA policy in a record that was touched") {
+  FakeMachine machine;
+  machine.Run("/etc/ima/ima-policy");
+  ValidEvidence evidence = machine.Attest();
+  evidence.reference.ima_policies = {"/etc/ima/ima-policy"};
+  // Its digest column, which no PCR covers.
+  evidence.list[machine.list.offsets().back() + 4] ^= 1;
+  CHECK(FindingIds(evidence.Appraise()) ==
+        Ids{"ima.template_digest", "ima.policy_unproven"});
 }
 
 TEST_CASE("A26: an IMA policy that no quote covers yet") {
@@ -197,6 +214,43 @@ TEST_CASE(
   ValidEvidence evidence = machine.Attest();
   evidence.reference.boot_rule = policy::AnyBoot{};
   CHECK(FindFinding(evidence.Appraise(), "boot.any") != nullptr);
+}
+
+TEST_CASE("A26: kexec into another kernel, which goes on with the list") {
+  FakeMachine machine;
+  machine.Run("/etc/ima/ima-policy");
+  const auto judge = [](ValidEvidence evidence) {
+    evidence.reference.ima_policies = {"/etc/ima/ima-policy"};
+    return evidence.Appraise();
+  };
+  const Appraisal before = judge(machine.Attest());
+  REQUIRE(before.verdict == Verdict::kPass);
+  const uint64_t entries = before.progress.entry_count;
+  const auto rest = [&](bool any_boot) {
+    ValidEvidence evidence = machine.Attest();
+    evidence.progress = before.progress;
+    evidence.first_entry = entries;
+    evidence.list.erase(
+        evidence.list.begin(),
+        evidence.list.begin() +
+            static_cast<std::ptrdiff_t>(machine.list.offsets()[entries]));
+    if (any_boot) evidence.reference.boot_rule = policy::AnyBoot{};
+    return judge(std::move(evidence));
+  };
+  machine.list.AddFile("boot_aggregate", machine.BootAggregate(kSha256));
+  const Appraisal again = judge(machine.Attest());
+  CHECK(FindingIds(again) == Ids{"boot.kexec", "ima.policy_unproven"});
+  CHECK(again.verdict == Verdict::kFail);
+  CHECK(again.findings[0].entry_index == entries);
+  CHECK(FindingIds(rest(false)) == FindingIds(again));
+  // Where any kernel may run, this one has to load its policy all the same.
+  CHECK(FindingIds(rest(true)) ==
+        Ids{"boot.any", "boot.kexec", "ima.policy_unproven"});
+  CHECK(rest(true).verdict == Verdict::kUndecided);
+  machine.Run("/etc/ima/ima-policy");
+  CHECK(FindingIds(rest(true)) == Ids{"boot.any", "boot.kexec"});
+  CHECK(rest(true).verdict == Verdict::kPass);
+  CHECK(appraisal::IsAcceptable("boot.kexec"));
 }
 
 TEST_CASE("A26: kexec into another kernel, which starts a new list") {

@@ -9,6 +9,7 @@
 
 #include "agent/rpc/conversions.h"
 #include "common/crypto/pcr.h"
+#include "common/policy/ima_policy_paths.h"
 #include "common/util/bytes.h"
 #include "proto/cupel/v1/evidence.pb.h"
 #include "proto/cupel/v1/fleet.pb.h"
@@ -55,6 +56,9 @@ void CheckFromOperator(const v1::AgentSettings& message) {
   }
   for (const std::string& policy : settings->policies) {
     if (!cupel::verifier::CheckPolicyName(policy).ok()) std::abort();
+  }
+  if (!cupel::policy::ValidateImaPolicyPaths(settings->ima_policies).ok()) {
+    std::abort();
   }
   if (settings->boot.empty() || settings->boot == "pinned") return;
   // What was taken as a setting has to be one when it is needed.

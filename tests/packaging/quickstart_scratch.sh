@@ -29,3 +29,28 @@ stop_kept() {
   ! pgrep -f "$scratch/tmp/" >"$scratch/left.txt" ||
     fail "stop.sh leaves processes behind"
 }
+
+# Starts the quickstart by $3 and what follows, sends the signal $1 to it, and to
+# whoever else gets what a terminal sends, once its output has the line $2, and
+# finds nothing left of it.
+end_at() {
+  local signal=$1 line=$2 pid tries=0 status=0
+  shift 2
+  # A process group of its own, as a terminal gives; and not with the signals
+  # ignored that a shell's background jobs are started with.
+  perl -e '$SIG{INT} = "DEFAULT"; setpgrp; exec @ARGV' \
+    "$@" >"$scratch/out.txt" 2>&1 &
+  pid=$!
+  until grep -q "$line" "$scratch/out.txt"; do
+    tries=$((tries + 1))
+    [[ $tries -lt 1200 ]] || fail "never came to: $line"
+    sleep 0.05
+  done
+  kill -"$signal" -- "-$pid"
+  wait "$pid" || status=$?
+  [[ $status -eq $((128 + $(kill -l "$signal"))) ]] ||
+    fail "after $signal it ends with $status"
+  [[ -z $(ls -A "$scratch/tmp") ]] || fail "$signal leaves files behind"
+  ! pgrep -f "$scratch/tmp/" >"$scratch/left.txt" ||
+    fail "$signal leaves processes behind"
+}

@@ -41,29 +41,9 @@ done
 # --- Whoever ends it early finds nothing left.
 
 # Each step's first line is a place to end it at.
-end_at() {
-  local signal=$1 line=$2 pid tries=0 status=0
-  # A process group of its own, as a terminal gives; and not with the signals
-  # ignored that a shell's background jobs are started with.
-  perl -e '$SIG{INT} = "DEFAULT"; setpgrp; exec @ARGV' \
-    "${quickstart[@]}" >"$scratch/out.txt" 2>&1 &
-  pid=$!
-  until grep -q "$line" "$scratch/out.txt"; do
-    tries=$((tries + 1))
-    [[ $tries -lt 1200 ]] || fail "never came to: $line"
-    sleep 0.05
-  done
-  kill -"$signal" -- "-$pid"
-  wait "$pid" || status=$?
-  [[ $status -eq $((128 + $(kill -l "$signal"))) ]] ||
-    fail "after $signal it ends with $status"
-  [[ -z $(ls -A "$scratch/tmp") ]] || fail "$signal leaves files behind"
-  ! pgrep -f "$scratch/tmp/" >"$scratch/left.txt" ||
-    fail "$signal leaves processes behind"
-}
-end_at INT "^1\."
-end_at TERM "^5\."
-end_at HUP "^4\."
+end_at INT "^1\." "${quickstart[@]}"
+end_at TERM "^5\." "${quickstart[@]}"
+end_at HUP "^4\." "${quickstart[@]}"
 
 # --- What is kept can be looked at, and ended.
 

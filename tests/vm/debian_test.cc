@@ -11,6 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "catch2/catch.hpp"
 #include "common/crypto/digest.h"
 #include "common/util/bytes.h"
@@ -117,11 +119,22 @@ TEST_CASE(
                IsOk());
   operate({"policy", "add", "buffers", MakeBufferPolicy(*lab)});
   REQUIRE_THAT(lab->Add({"--policy", "base", "--policy", "keys", "--policy",
-                         "buffers", "--ima-policy", "/etc/ima/ima-policy"}),
+                         "buffers", "--ima-policy", "/etc/ima/other"}),
                IsOk());
   // It was turned away when it came, and would ask again in half a minute.
   REQUIRE_THAT(lab->machine().Do("systemctl restart cupel-agent").status(),
                IsOk());
+  // The right policy is another one.
+  REQUIRE_THAT(lab->AwaitState("PENDING"), IsOk());
+  const auto unproven = [&] {
+    return absl::StrContains(Require(lab->Status()).value("reason", ""),
+                             "ima.policy_unproven");
+  };
+  for (int tries = 0; tries < 600 && !unproven(); ++tries) {
+    absl::SleepFor(absl::Milliseconds(100));
+  }
+  CHECK(unproven());
+  operate({"update", kAgentId, "--ima-policy", "/etc/ima/ima-policy"});
   REQUIRE_THAT(lab->AwaitTrustedAgain(), IsOk());
   const nlohmann::json trusted = Require(lab->Status());
   CHECK(trusted.value("entries", 0) >= 300);
@@ -169,6 +182,8 @@ TEST_CASE(
     CHECK(again.at(counter) == trusted.at(counter));
   }
 
+  REQUIRE_THAT(Keep(*lab, "vm-debian"), IsOk());
+
   // What can't be used makes no initramfs.
   const auto image_fails = [&](const std::string& change,
                                const std::string& why) {
@@ -178,6 +193,7 @@ TEST_CASE(
         " && rm -rf /run/image && mkdir /run/image && "
         "verbose=n DESTDIR=/run/image /usr/share/initramfs-tools/hooks/"
         "cupel-ima")));
+    INFO(refused.out);
     CHECK(refused.exit_code == 1);
     CHECK(absl::StrContains(refused.out, why));
   };
@@ -215,8 +231,10 @@ TEST_CASE(
   const std::string console = lab->machine().Console();
   CHECK(absl::StrContains(console, "/etc/keys/ima/other.der is refused"));
   CHECK(absl::StrContains(console, "/etc/ima/ima-policy is refused"));
-  REQUIRE_THAT(lab->AwaitTrustedAgain(), IsOk());
-  REQUIRE_THAT(Keep(*lab, "vm-debian"), IsOk());
+  REQUIRE_THAT(lab->AwaitStateOfNow("FAILED"), IsOk());
+  CHECK(FoundPaths(*lab) ==
+        std::set<std::pair<std::string, std::string>>{
+            {"ima.not_in_policy", "/etc/ima/policy-refused"}});
 }
 
 }  // namespace

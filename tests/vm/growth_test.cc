@@ -33,8 +33,8 @@ TEST_CASE("A list that grows fast is never taken for a wrong one", "[beside]") {
   const std::string count = wanted == nullptr ? "5000" : wanted;
   const std::chrono::seconds timeout(wanted == nullptr ? 240 : 1800);
   LabOptions options;
-  // A block and an inode for each of the files, of which mke2fs has one in 16
-  // KiB.
+  // A file takes a block of 4 KiB, and an inode, of which mke2fs makes one for
+  // each 16 KiB; 256 MiB are for the system.
   uint64_t files = 0;
   REQUIRE(absl::SimpleAtoi(count, &files));
   options.disk_megabytes = 256 + files * 20 / 1024;

@@ -46,7 +46,7 @@ struct LabOptions {
   std::vector<std::string> verifier_settings = {};
   // Lines of the agent's.
   std::vector<std::string> agent_settings = {};
-  // Size of the disk in MiB; as large as disk.sh makes it where it is 0.
+  // Size of the disk in MiB; 0 leaves it to disk.sh.
   uint64_t disk_megabytes = 0;
 };
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# packaging/quickstart.sh in its guest, kept and then stopped.
+# packaging/quickstart.sh in its guest: ended early, kept and then stopped.
 #
 #   quickstart_test.sh BUILD
 set -euo pipefail
@@ -12,8 +12,10 @@ fi
 
 # shellcheck source=tests/packaging/quickstart_scratch.sh
 . tests/packaging/quickstart_scratch.sh
-TMPDIR=$scratch/tmp packaging/quickstart.sh --bin "$build" --keep \
-  >"$scratch/out.txt" 2>&1 || fail "it fails"
+export TMPDIR=$scratch/tmp
+quickstart=(packaging/quickstart.sh --bin "$build")
+end_at TERM "booted:" "${quickstart[@]}"
+"${quickstart[@]}" --keep >"$scratch/out.txt" 2>&1 || fail "it fails"
 grep -q "said FAILED:" "$scratch/out.txt" || fail "nothing has failed"
 grep -q "/root/evil_script.sh" "$scratch/out.txt" || fail "it names no evil script"
 work=$(echo "$scratch"/tmp/cupel.*)

@@ -9,14 +9,15 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/crypto/digest.h"
 #include "common/ima/entry.h"
+#include "common/policy/ima_policy_paths.h"
 #include "common/policy/tpm_policy.h"
 #include "common/policy/violation_patterns.h"
 #include "common/util/escape.h"
+#include "common/util/status_context.h"
 #include "common/util/status_macros.h"
 #include "common/util/utf8.h"
 #include "verifier/session/accepted_findings.h"
@@ -30,8 +31,6 @@ namespace {
 constexpr int64_t kMaxDurationSeconds = 315'576'000'000;
 // PCR 16 and those behind it can be reset.
 constexpr uint32_t kLastListPcr = 15;
-constexpr int kMaxImaPolicies = 16;
-constexpr size_t kMaxImaPolicyPath = 4096;  // PATH_MAX
 // A list may be of thousands of agents.
 constexpr FindingBounds kSummaryBounds = {1, size_t{4} << 10};
 
@@ -370,20 +369,10 @@ absl::StatusOr<AgentSettings> FromProto(const v1::AgentSettings& message) {
   }
   CUPEL_RETURN_IF_ERROR(
       policy::CompileViolationPatterns(std::move(patterns)).status());
-  if (message.ima_policies_size() > kMaxImaPolicies) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("ima_policies: at most ", kMaxImaPolicies, ", not ",
-                     message.ima_policies_size()));
-  }
-  for (const std::string& path : message.ima_policies()) {
-    if (!absl::StartsWith(path, "/") || path.size() > kMaxImaPolicyPath ||
-        absl::StrContains(path, '\0')) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("ima_policies: a path that starts with /, of at most ",
-                       kMaxImaPolicyPath, " bytes, not ", Quoted(path, 64)));
-    }
-    settings.ima_policies.push_back(path);
-  }
+  settings.ima_policies.assign(message.ima_policies().begin(),
+                               message.ima_policies().end());
+  CUPEL_RETURN_IF_ERROR(WithContext(
+      policy::ValidateImaPolicyPaths(settings.ima_policies), "ima_policies"));
   if (message.has_interval()) {
     CUPEL_ASSIGN_OR_RETURN(const absl::Duration interval,
                            DurationFromProto(message.interval(), "interval"));

@@ -786,12 +786,16 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
     verdict_findings_.emplace_back(finding.id);
   }
   // A piece that makes no sense may not be the piece that was meant.
-  whole_list_next_ =
+  const bool is_wrong_piece =
       std::ranges::any_of(appraisal.findings, [&](const Finding& finding) {
         return finding.id == "ima.list_start" ||
                (finding.id == "ima.list_malformed" && told_.first_entry != 0);
       });
-  if (needs_.Learn(appraisal.findings) || whole_list_next_) want_now_ = true;
+  if (needs_.Learn(appraisal.findings) || is_wrong_piece) want_now_ = true;
+  // The progress on record did not fit, and a whole list that does not pass
+  // leaves no other.
+  whole_list_next_ = is_wrong_piece || (appraisal.verdict != Verdict::kPass &&
+                                        told_.first_entry == 0);
   if (appraisal.verdict == Verdict::kUndecided) {
     verdict_reason_ = ReasonOf(appraisal);
     RecordReason(verdict_reason_);

@@ -61,7 +61,7 @@ struct AgentSettings {
   // Patterns of paths whose violations are tolerated, as
   // policy::CompileViolationPatterns takes them.
   std::vector<std::string> tolerated_violations = {};
-  // Reference::ima_policies.
+  // Paths that the IMA policy is loaded from, as appraisal::Reference has them.
   std::vector<std::string> ima_policies = {};
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };

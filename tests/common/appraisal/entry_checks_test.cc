@@ -445,9 +445,19 @@ TEST_CASE("boot_aggregate may recur, and is judged each time") {
   FakeMachine machine;
   machine.list.AddFile("boot_aggregate", machine.BootAggregate(kSha256))
       .AddFile("boot_aggregate_late", machine.BootAggregate(kSha256));
-  CHECK(FindingIds(machine.Attest().Appraise()).empty());
+  Appraisal appraisal = machine.Attest().Appraise();
+  CHECK(FindingIds(appraisal) == Ids{"boot.kexec", "boot.kexec"});
+  CHECK(appraisal.verdict == Verdict::kFail);
+  CHECK(appraisal.findings[1].found == "a kexec at entry 5");
+  ValidEvidence evidence = machine.Attest();
+  evidence.reference.boot_rule = policy::AnyBoot{};
+  appraisal = evidence.Appraise();
+  CHECK(FindingIds(appraisal) == Ids{"boot.any", "boot.kexec", "boot.kexec"});
+  CHECK(appraisal.verdict == Verdict::kPass);
+  CHECK(appraisal.counts.good == 6);
   machine.list.AddFile("boot_aggregate", FileDigestOf("another"));
-  CHECK(Only(machine).id == "ima.boot_aggregate");
+  CHECK(FindFinding(machine.Attest().Appraise(), "ima.boot_aggregate") !=
+        nullptr);
 }
 
 TEST_CASE(

@@ -105,6 +105,15 @@ TEST_CASE(
   }
 }
 
+TEST_CASE(
+    "Nothing is said of an IMA policy behind a record that makes no sense") {
+  ValidEvidence evidence = FakeMachine().Attest();
+  evidence.reference.ima_policies = {"/etc/ima/ima-policy"};
+  REQUIRE(FindingIds(evidence.Appraise()) == Ids{"ima.policy_unproven"});
+  evidence.list.pop_back();
+  CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.list_malformed"});
+}
+
 TEST_CASE("A template digest size that no list has is undecided") {
   ValidEvidence evidence = FakeMachine().Attest();
   evidence.template_digest_size = 21;
@@ -140,12 +149,14 @@ TEST_CASE("A list must start with boot_aggregate") {
   FakeMachine machine;
   machine.list = ListBuilder();
   machine.Run("/usr/bin/init");
+  Ids expected = {"ima.boot_aggregate_missing"};
   SECTION("as its first entry") {
     machine.list.AddFile("boot_aggregate", machine.BootAggregate(kSha256));
+    expected.emplace_back("boot.kexec");
   }
   SECTION("at all") {}
   const Appraisal appraisal = machine.Attest().Appraise();
-  CHECK(FindingIds(appraisal) == Ids{"ima.boot_aggregate_missing"});
+  CHECK(FindingIds(appraisal) == expected);
   CHECK(appraisal.findings[0].entry_index == 0U);
   CHECK(appraisal.findings[0].path == "/usr/bin/init");
 }

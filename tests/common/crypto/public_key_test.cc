@@ -246,15 +246,21 @@ TEST_CASE("RSA parameters that make no fit key are refused") {
              StatusIs(StatusCode::kInvalidArgument, "1024 bits"));
 }
 
-// Rsa2048()'s modulus divided by `divisor`, and times it again: a number of the
-// same size that `divisor` divides, and its lowest bit is set.
+// A number about as large as Rsa2048()'s modulus that `divisor`, a prime,
+// divides, and no other number below 752.
 std::vector<uint8_t> ModulusWithFactor(BN_ULONG divisor) {
   const std::vector<uint8_t> modulus =
       BignumOf(Rsa2048(), OSSL_PKEY_PARAM_RSA_N);
   const Owned<BIGNUM> number(
       BN_bin2bn(modulus.data(), static_cast<int>(modulus.size()), nullptr));
   REQUIRE(BN_div_word(number.get(), divisor) != static_cast<BN_ULONG>(-1));
-  if (BN_is_odd(number.get()) == 0) REQUIRE(BN_sub_word(number.get(), 1) == 1);
+  const auto has_small_divisor = [&] {
+    for (BN_ULONG other = 2; other < 752; ++other) {
+      if (BN_mod_word(number.get(), other) == 0) return true;
+    }
+    return false;
+  };
+  while (has_small_divisor()) REQUIRE(BN_sub_word(number.get(), 1) == 1);
   REQUIRE(BN_mul_word(number.get(), divisor) == 1);
   std::vector<uint8_t> bytes(modulus.size());
   REQUIRE(BN_bn2binpad(number.get(), bytes.data(),
@@ -263,11 +269,45 @@ std::vector<uint8_t> ModulusWithFactor(BN_ULONG divisor) {
 }
 
 TEST_CASE("An RSA modulus with a small factor is refused, each time") {
-  for (const BN_ULONG divisor : {3u, 5u, 7u, 743u, 751u}) {
+  for (const BN_ULONG divisor : {2u, 3u, 5u, 743u, 751u}) {
     CHECK_THAT(
         StatusOf(PublicKey::FromRsa(ModulusWithFactor(divisor), 65537)),
         StatusIs(StatusCode::kInvalidArgument, "divides the RSA modulus"));
   }
+}
+
+// DER of a key with Rsa2048()'s modulus and an odd exponent of so many bits.
+std::vector<uint8_t> DerWithExponent(int bits) {
+  const std::vector<uint8_t> modulus =
+      BignumOf(Rsa2048(), OSSL_PKEY_PARAM_RSA_N);
+  const Owned<BIGNUM> n(
+      BN_bin2bn(modulus.data(), static_cast<int>(modulus.size()), nullptr));
+  const Owned<BIGNUM> e(BN_new());
+  REQUIRE(BN_set_bit(e.get(), bits - 1) == 1);
+  REQUIRE(BN_set_bit(e.get(), 0) == 1);
+  const Owned<OSSL_PARAM_BLD> builder(OSSL_PARAM_BLD_new());
+  REQUIRE(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N,
+                                 n.get()) == 1);
+  REQUIRE(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E,
+                                 e.get()) == 1);
+  const Owned<OSSL_PARAM> params(OSSL_PARAM_BLD_to_param(builder.get()));
+  const Owned<EVP_PKEY_CTX> context(
+      EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
+  REQUIRE(EVP_PKEY_fromdata_init(context.get()) == 1);
+  EVP_PKEY* key = nullptr;
+  REQUIRE(EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY,
+                            params.get()) == 1);
+  const Owned<EVP_PKEY> owned(key);
+  return DerOf(key);
+}
+
+TEST_CASE("An RSA exponent is one from 3 to 2^256") {
+  for (const int bits : {2, 17, 64, 256}) {
+    CAPTURE(bits);
+    CHECK_THAT(StatusOf(PublicKey::FromDer(DerWithExponent(bits))), IsOk());
+  }
+  CHECK_THAT(StatusOf(PublicKey::FromDer(DerWithExponent(257))),
+             StatusIs(StatusCode::kInvalidArgument, "exponent"));
 }
 
 TEST_CASE("An RSA modulus is judged alike each time") {
@@ -275,6 +315,7 @@ TEST_CASE("An RSA modulus is judged alike each time") {
   // in some hundred times.
   const std::vector<uint8_t> modulus = ModulusWithFactor(757);
   const auto once = PublicKey::FromRsa(modulus, 65537);
+  REQUIRE_THAT(StatusOf(once), IsOk());
   for (int attempt = 0; attempt < 2000; ++attempt) {
     const auto again = PublicKey::FromRsa(modulus, 65537);
     REQUIRE(again.status() == once.status());

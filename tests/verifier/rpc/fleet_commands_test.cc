@@ -166,7 +166,7 @@ TEST_CASE("Settings that mean nothing are refused") {
   REQUIRE_THAT(load(paths), IsOk());
   for (const std::string& wrong :
        {std::string("ima-policy"), std::string(), std::string("/a\0b", 4),
-        "/" + std::string(4096, 'a')}) {
+        "/" + std::string(4095, 'a')}) {
     CHECK_THAT(load({"/fine", wrong}),
                StatusIs(kInvalidArgument, "ima_policies"));
   }
