@@ -18,7 +18,7 @@ namespace cupel::appraisal {
 namespace {
 
 // Raised with every change after which an entry that passed might fail.
-constexpr uint32_t kChecksVersion = 1;
+constexpr uint32_t kChecksVersion = 2;
 
 Verdict VerdictOf(Severity worst) {
   switch (worst) {
@@ -163,6 +163,8 @@ std::string ProgressKey(std::span<const uint8_t> ak_name,
   }
   message.push_back(reference.lab ? 1 : 0);
   message.push_back(reference.tolerate_violations ? 1 : 0);
+  // Says what a kexec is.
+  message.push_back(policy::AllowsAnyBoot(reference.boot_rule) ? 1 : 0);
   Append(message, AsBytes(policies));
   if (reference.tolerated_violations != nullptr) {
     for (const policy::ExcludePattern& pattern :

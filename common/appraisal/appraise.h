@@ -201,9 +201,9 @@ struct Options {
 
 // What judging a prefix depends on, as an opaque text: AK Name (empty without a
 // quote), banks and padding, the policies in their order, the options of
-// Reference that clear entries, its ima_policies, and the version of the
-// checks. Empty where it can't be told: a policy without a content id. (An AK
-// without a Name, a bare public key, leaves no key either.)
+// Reference that clear entries, whether any boot is allowed, ima_policies, and
+// the version of the checks. Empty where it can't be told: a policy without a
+// content id. (An AK without a Name, a bare public key, leaves no key either.)
 std::string ProgressKey(std::span<const uint8_t> ak_name,
                         const Reference& reference,
                         std::vector<ima::Bank> banks);

@@ -161,6 +161,9 @@ void EntryJudge::JudgeGroup(const Group& group, const ima::PcrSet& covered) {
 
 void EntryJudge::JudgeEntry(const Context& context) {
   ++counts_.entries;
+  if (context.entry.index == 0) {
+    lacks_ima_policy_ = !reference_.ima_policies.empty();
+  }
   const bool pcr_sound = CheckPcr(context);
   const bool digest_sound = CheckTemplateDigest(context);
   const bool sound = pcr_sound && digest_sound;
@@ -311,10 +314,11 @@ bool EntryJudge::CheckDeny(const Context& context, const EntryFields& fields) {
 
 // A kernel begins with its boot_aggregate, and with an IMA policy of its own.
 // One in the middle of a list was entered by kexec, with the list of the one
-// before: the PCRs that the boot rule judges are those of the first.
-void EntryJudge::BeginKernel(const Context& context) {
+// before: the PCRs that the boot rule judges are those of the first. False if
+// that is a failure.
+bool EntryJudge::BeginKernel(const Context& context) {
+  if (context.entry.index == 0) return true;
   lacks_ima_policy_ = !reference_.ima_policies.empty();
-  if (context.entry.index == 0) return;
   Finding finding = MakeFinding(
       "boot.kexec",
       policy::AllowsAnyBoot(reference_.boot_rule) ? Severity::kNotice
@@ -322,15 +326,23 @@ void EntryJudge::BeginKernel(const Context& context) {
       "another kernel was entered by kexec, of which the boot rule says "
       "nothing");
   finding.found = absl::StrCat("a kexec at entry ", context.entry.index);
-  counts_.other_failures += finding.severity == Severity::kFailure ? 1 : 0;
-  Report(context, std::move(finding));
+  const bool fails = finding.severity == Severity::kFailure;
+  if (fails) {
+    CountOther(context, std::move(finding));
+  } else {
+    Report(context, std::move(finding));
+  }
+  return !fails;
+}
+
+void EntryJudge::ClearBootAggregate(const Context& context, bool sound) {
+  if (BeginKernel(context)) CountGood(sound);
 }
 
 // The digest of the boot's PCRs. It is computed, not listed: a policy that
 // lists it would fit one machine alone.
 void EntryJudge::JudgeBootAggregate(const Context& context,
                                     const EntryFields& fields, bool sound) {
-  BeginKernel(context);
   if (!fields.digest.has_value() || !fields.digest->algorithm.has_value() ||
       fields.digest->type != ima::DigestType::kFile) {
     CountOther(context, Make("ima.boot_aggregate",
@@ -349,7 +361,7 @@ void EntryJudge::JudgeBootAggregate(const Context& context,
     if (reference_.lab) {
       finding.severity = Severity::kNotice;
       Report(context, std::move(finding));
-      CountGood(sound);
+      ClearBootAggregate(context, sound);
     } else {
       CountOther(context, std::move(finding));
     }
@@ -373,7 +385,7 @@ void EntryJudge::JudgeBootAggregate(const Context& context,
       Report(context, std::move(notice));
     }
     if (std::ranges::equal(computed->bytes(), digest.bytes)) {
-      CountGood(sound);
+      ClearBootAggregate(context, sound);
       return;
     }
     Finding finding =
@@ -387,11 +399,11 @@ void EntryJudge::JudgeBootAggregate(const Context& context,
   // Without the PCRs the policy decides, as it does about a file.
   if (reference_.policy->MatchDigest(fields.path, algorithm, digest.bytes) ==
       DigestMatch::kListed) {
-    CountGood(sound);
+    ClearBootAggregate(context, sound);
     return;
   }
   if (reference_.policy->IsExcluded(fields.path)) {
-    ++counts_.excluded;
+    if (BeginKernel(context)) ++counts_.excluded;
     return;
   }
   if (listed.empty()) {

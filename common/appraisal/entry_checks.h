@@ -32,9 +32,9 @@ class EntryJudge {
              std::span<const crypto::Sha1Value> sha1,
              const ima::PcrSet& covered);
 
-  // True if a boot or a kexec was among them, and after the last of these no
-  // file of Reference::ima_policies that its digest cleared, where there should
-  // have been one.
+  // True if the list's first entry or a kexec was among them, and behind the
+  // last of these no file of Reference::ima_policies that its digest cleared,
+  // where the reference asks for one.
   bool lacks_ima_policy() const { return lacks_ima_policy_; }
 
  private:
@@ -49,7 +49,8 @@ class EntryJudge {
   bool CheckTemplateDigest(const Context& context);
   bool IsTolerated(const Context& violation) const;
   bool IsImaPolicy(absl::string_view path) const;
-  void BeginKernel(const Context& context);
+  bool BeginKernel(const Context& context);
+  void ClearBootAggregate(const Context& context, bool sound);
   void JudgeViolation(const Context& context);
   void ReportUnreadable(const Context& context);
   bool CheckDeny(const Context& context, const ima::EntryFields& fields);

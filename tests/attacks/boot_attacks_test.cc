@@ -219,38 +219,43 @@ TEST_CASE(
 TEST_CASE("A26: kexec into another kernel, which goes on with the list") {
   FakeMachine machine;
   machine.Run("/etc/ima/ima-policy");
-  const auto judge = [](ValidEvidence evidence) {
+  const policy::BootRule approved = machine.Attest().reference.boot_rule;
+  const auto judge = [&](const policy::BootRule& rule,
+                         const Progress& progress) {
+    ValidEvidence evidence = machine.Attest();
     evidence.reference.ima_policies = {"/etc/ima/ima-policy"};
+    evidence.reference.boot_rule = rule;
+    evidence.progress = progress;
+    evidence.first_entry = progress.entry_count;
+    evidence.list.erase(evidence.list.begin(),
+                        evidence.list.begin() +
+                            static_cast<std::ptrdiff_t>(progress.byte_offset));
     return evidence.Appraise();
   };
-  const Appraisal before = judge(machine.Attest());
-  REQUIRE(before.verdict == Verdict::kPass);
-  const uint64_t entries = before.progress.entry_count;
-  const auto rest = [&](bool any_boot) {
-    ValidEvidence evidence = machine.Attest();
-    evidence.progress = before.progress;
-    evidence.first_entry = entries;
-    evidence.list.erase(
-        evidence.list.begin(),
-        evidence.list.begin() +
-            static_cast<std::ptrdiff_t>(machine.list.offsets()[entries]));
-    if (any_boot) evidence.reference.boot_rule = policy::AnyBoot{};
-    return judge(std::move(evidence));
-  };
+  const Progress approved_before = judge(approved, {}).progress;
+  const Progress any_before = judge(policy::AnyBoot{}, {}).progress;
+  REQUIRE(approved_before.entry_count == 5);
+  REQUIRE(any_before.entry_count == 5);
+
   machine.list.AddFile("boot_aggregate", machine.BootAggregate(kSha256));
-  const Appraisal again = judge(machine.Attest());
-  CHECK(FindingIds(again) == Ids{"boot.kexec", "ima.policy_unproven"});
-  CHECK(again.verdict == Verdict::kFail);
-  CHECK(again.findings[0].entry_index == entries);
-  CHECK(FindingIds(rest(false)) == FindingIds(again));
-  // Where any kernel may run, this one has to load its policy all the same.
-  CHECK(FindingIds(rest(true)) ==
-        Ids{"boot.any", "boot.kexec", "ima.policy_unproven"});
-  CHECK(rest(true).verdict == Verdict::kUndecided);
-  machine.Run("/etc/ima/ima-policy");
-  CHECK(FindingIds(rest(true)) == Ids{"boot.any", "boot.kexec"});
-  CHECK(rest(true).verdict == Verdict::kPass);
+  const Appraisal whole = judge(approved, {});
+  CHECK(FindingIds(whole) == Ids{"boot.kexec", "ima.policy_unproven"});
+  CHECK(whole.verdict == Verdict::kFail);
+  CHECK(whole.findings[0].entry_index == 5U);
+  CHECK(FindingIds(judge(approved, approved_before)) == FindingIds(whole));
   CHECK(appraisal::IsAcceptable("boot.kexec"));
+
+  // Where any kernel may run, this one has to load its policy all the same.
+  const Appraisal unproven = judge(policy::AnyBoot{}, any_before);
+  CHECK(FindingIds(unproven) ==
+        Ids{"boot.any", "boot.kexec", "ima.policy_unproven"});
+  CHECK(unproven.verdict == Verdict::kUndecided);
+  machine.Run("/etc/ima/ima-policy");
+  const Appraisal any = judge(policy::AnyBoot{}, any_before);
+  CHECK(FindingIds(any) == Ids{"boot.any", "boot.kexec"});
+  REQUIRE(any.verdict == Verdict::kPass);
+  // What passed so is of no use where the boot is judged.
+  CHECK(FindingIds(judge(approved, any.progress)) == Ids{"ima.list_start"});
 }
 
 TEST_CASE("A26: kexec into another kernel, which starts a new list") {

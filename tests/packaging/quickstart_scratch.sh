@@ -43,7 +43,8 @@ end_at() {
   pid=$!
   until grep -q "$line" "$scratch/out.txt"; do
     tries=$((tries + 1))
-    [[ $tries -lt 1200 ]] || fail "never came to: $line"
+    [[ $tries -lt 3600 ]] || fail "never came to: $line"
+    kill -0 "$pid" 2>/dev/null || fail "ended before it came to: $line"
     sleep 0.05
   done
   kill -"$signal" -- "-$pid"

@@ -6,7 +6,8 @@
 #
 # After images.sh. In BUILD/vm/debian: root (a folder, with Cupel installed and
 # its agent enabled), initramfs as update-initramfs makes it, with what
-# packaging/ima has for it, signer.der, which is one of /etc/keys/ima, and
+# packaging/ima has for it, initramfs-refused, whose IMA policy no kernel takes,
+# signer.der, which is one of /etc/keys/ima, and
 # new.deb, a package that is not installed. Where that can't be had it says why,
 # also in BUILD/vm/debian/unavailable, and exits with 77.
 set -euo pipefail
@@ -133,5 +134,13 @@ in_root systemctl enable cupel-agent guest-control
 in_root systemctl mask getty.target serial-getty@ttyS0.service \
   dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount \
   sys-kernel-tracing.mount systemd-update-utmp.service
-in_root update-initramfs -c -k "$version"
-mv "$root/boot/initrd.img-$version" "$images/initramfs"
+make_initramfs() {
+  in_root update-initramfs -c -k "$version"
+  mv "$root/boot/initrd.img-$version" "$1"
+}
+# Another one has a policy that no kernel takes.
+cp "$root/etc/ima/ima-policy" "$images/ima-policy"
+echo "measure func=NO_SUCH_HOOK" >>"$root/etc/ima/ima-policy"
+make_initramfs "$images/initramfs-refused"
+cp "$images/ima-policy" "$root/etc/ima/ima-policy"
+make_initramfs "$images/initramfs"

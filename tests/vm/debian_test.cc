@@ -225,16 +225,40 @@ TEST_CASE(
   REQUIRE_THAT(lab->machine()
                    .Do("echo 0text > /etc/keys/ima/other.der && "
                        "/usr/share/initramfs-tools/scripts/init-top/"
-                       "00-cupel-ima")
+                       "00-cupel-ima; true")
                    .status(),
                IsOk());
   const std::string console = lab->machine().Console();
   CHECK(absl::StrContains(console, "/etc/keys/ima/other.der is refused"));
   CHECK(absl::StrContains(console, "/etc/ima/ima-policy is refused"));
-  REQUIRE_THAT(lab->AwaitStateOfNow("FAILED"), IsOk());
-  CHECK(FoundPaths(*lab) ==
-        std::set<std::pair<std::string, std::string>>{
-            {"ima.not_in_policy", "/etc/ima/policy-refused"}});
+}
+
+TEST_CASE("A Debian whose kernel refuses the initramfs' IMA policy fails",
+          "[debian]") {
+  const auto lab =
+      Require(Lab::Create({.image = {.root = "debian/root",
+                                     .initramfs = "debian/initramfs-refused",
+                                     .unavailable = "debian/unavailable"}}));
+  const std::string policy = Require(lab->MakePolicy());
+  REQUIRE_THAT(
+      lab->Boot("rw ima_hash=sha256 ima_template=ima-ng ima_policy=tcb "
+                "net.ifnames=0",
+                {.memory_megabytes = 768}),
+      IsOk());
+  REQUIRE_THAT(
+      lab->Add({"--allowlist", policy, "--ima-policy", "/etc/ima/ima-policy"}),
+      IsOk());
+  REQUIRE_THAT(
+      lab->machine()
+          .Do("systemctl restart cupel-agent", std::chrono::seconds(120))
+          .status(),
+      IsOk());
+  REQUIRE_THAT(lab->AwaitState("FAILED"), IsOk());
+  // It was measured before it was refused.
+  const std::vector<std::string> names = RecordedNames(*lab);
+  CHECK(std::ranges::count(names, "/etc/ima/ima-policy") > 0);
+  CHECK(FoundPaths(*lab).count(
+            {"ima.digest_mismatch", "/etc/ima/policy-refused"}) == 1);
 }
 
 }  // namespace

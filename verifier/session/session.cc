@@ -529,18 +529,19 @@ bool Session::RecordCloneSuspicion() {
   return true;
 }
 
-bool Session::MayResume(const tpm::VerifiedQuote& quote) const {
+bool Session::MayResume(const tpm::ClockInfo& clock_info,
+                        const tpm::PcrSelection& selection) const {
   const appraisal::Progress& progress = record_->progress;
   if (whole_list_next_ || progress.key.empty() ||
       !progress.replayer.has_value() || !progress.clock_info.has_value()) {
     return false;
   }
   const tpm::CounterComparison counters =
-      tpm::CompareCounters(*progress.clock_info, quote.attest().clock_info);
+      tpm::CompareCounters(*progress.clock_info, clock_info);
   return counters.relation == tpm::BootRelation::kSameBoot &&
          progress.key ==
              appraisal::ProgressKey(ak_->name(), reference_,
-                                    ReplayBanks(quote.selection(), reference_));
+                                    ReplayBanks(selection, reference_));
 }
 
 // Each boot is an event, whatever the agent's state; and what was trusted was
@@ -631,9 +632,10 @@ void Session::BeginList(ProvenQuote quote, absl::Time now) {
     return FinishRound(/*pending_count=*/0, now);
   }
   const ListRequestMessage wanted =
-      MayResume(verified) ? ListRequestMessage{record_->progress.entry_count,
-                                               record_->progress.byte_offset}
-                          : ListRequestMessage{};
+      MayResume(verified.attest().clock_info, verified.selection())
+          ? ListRequestMessage{record_->progress.entry_count,
+                               record_->progress.byte_offset}
+          : ListRequestMessage{};
   // Settings may have changed since the challenge: PCRs that were not asked for
   // are no fault of the agent's.
   discard_ = challenge.selection != Selection();
@@ -786,16 +788,12 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
     verdict_findings_.emplace_back(finding.id);
   }
   // A piece that makes no sense may not be the piece that was meant.
-  const bool is_wrong_piece =
+  whole_list_next_ =
       std::ranges::any_of(appraisal.findings, [&](const Finding& finding) {
         return finding.id == "ima.list_start" ||
                (finding.id == "ima.list_malformed" && told_.first_entry != 0);
       });
-  if (needs_.Learn(appraisal.findings) || is_wrong_piece) want_now_ = true;
-  // The progress on record did not fit, and a whole list that does not pass
-  // leaves no other.
-  whole_list_next_ = is_wrong_piece || (appraisal.verdict != Verdict::kPass &&
-                                        told_.first_entry == 0);
+  if (needs_.Learn(appraisal.findings) || whole_list_next_) want_now_ = true;
   if (appraisal.verdict == Verdict::kUndecided) {
     verdict_reason_ = ReasonOf(appraisal);
     RecordReason(verdict_reason_);
@@ -977,8 +975,10 @@ void Session::FinishRound(uint64_t pending_count, absl::Time now) {
   phase_ = Phase::kIdle;
   const appraisal::Progress& progress = record_->progress;
   told_ = {};
-  if (!whole_list_next_ && !progress.key.empty() &&
-      progress.replayer.has_value()) {
+  // As far as can be told before the next quote: what it is judged by may
+  // change until then. Without a policy there is nothing to compare with.
+  if (HasPolicy() && quote_clock_.has_value() &&
+      MayResume(*quote_clock_, Selection())) {
     told_ = {.first_entry = progress.entry_count,
              .byte_offset = progress.byte_offset};
   }

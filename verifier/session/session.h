@@ -243,7 +243,9 @@ class Session {
   void Judge(ProvenQuote quote, absl::Time now);
   void BeginList(ProvenQuote quote, absl::Time now);
   bool RecordNewBoot(const tpm::ClockInfo& now);
-  bool MayResume(const tpm::VerifiedQuote& quote) const;
+  // True if a quote of these can be judged with the rest of the list.
+  bool MayResume(const tpm::ClockInfo& clock_info,
+                 const tpm::PcrSelection& selection) const;
   bool IsClockAhead(const tpm::ClockInfo& clock_info,
                     const Challenge& challenge, absl::Time now);
   std::optional<absl::Time> PendingSince(const appraisal::Appraisal& appraisal,

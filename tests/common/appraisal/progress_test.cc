@@ -359,6 +359,14 @@ TEST_CASE("The key knows where the IMA policy is loaded from") {
   CHECK(key({"/a"}) != path);
 }
 
+TEST_CASE("The key knows whether any boot is allowed") {
+  const FakeMachine machine;
+  appraisal::Reference reference = machine.Attest().reference;
+  const std::string pinned = ProgressKey({}, reference, {});
+  reference.boot_rule = policy::AnyBoot{};
+  CHECK(ProgressKey({}, reference, {}) != pinned);
+}
+
 TEST_CASE("An IMA policy that was shown counts for its boot alone") {
   FakeMachine machine;
   machine.Run("/etc/ima/ima-policy");

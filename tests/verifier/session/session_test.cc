@@ -684,6 +684,62 @@ TEST_CASE("A policy that changed has the whole list judged again") {
   CHECK(t.verifier.policies.compile_count() == 2);
 }
 
+TEST_CASE("The whole list is wanted for as long as progress does not fit") {
+  Trusted t;
+  t.machine.policy.digests["/tmp/denied"] = {FileDigestOf("denied")};
+  t.verifier.store.Put("default", "base", PolicyFileOf(t.machine));
+  t.machine.list.AddFile("/tmp/denied", FileDigestOf("evil"));
+  t.stream->session->OnSettingsChanged(t.verifier.now);
+  t.stream->Round();  // from where the agent was told: not judged
+  for (int round = 0; round < 3; ++round) {
+    t.stream->Round();
+    CHECK(t.stream->output.verdicts.back().next_entry == 0);
+    CHECK(t.stream->output.verdicts.back().findings ==
+          std::vector<std::string>{"ima.digest_mismatch"});
+  }
+}
+
+TEST_CASE(
+    "The rest of a list is enough where progress fits, also after FAILED") {
+  Trusted t;
+  t.machine.list.AddFile("/tmp/evil", FileDigestOf("evil"));
+  for (int round = 0; round < 3; ++round) {
+    t.stream->Round();
+    CHECK(t.stream->state() == AgentState::kFailed);
+    CHECK(t.stream->output.verdicts.back().next_entry == 4);
+  }
+}
+
+TEST_CASE("A26: a kexec that passed is none where its boot is judged later") {
+  FakeMachine machine;
+  Verifier verifier;
+  std::string boot;
+  verifier.Add(machine, TestAgentId(), [&](Verifier::Plan& plan) {
+    boot = plan.boot;
+    plan.settings.boot = "any";
+  });
+  Stream stream(verifier, machine);
+  stream.Prove();
+  stream.SendList();
+  stream.RunJobs();
+  machine.list.AddFile("boot_aggregate",
+                       machine.BootAggregate(HashAlgorithm::kSha256));
+  stream.Round();
+  REQUIRE(stream.state() == AgentState::kTrusted);
+  REQUIRE(stream.record().counts.entries == 5);
+  verifier.Update(TestAgentId(), [&](AgentSettings& settings) {
+    settings.boot = R"({"0": [")" +
+                    machine.pcrs.at({HashAlgorithm::kSha256, 0}).Hex() +
+                    R"("]})";
+  });
+  stream.session->OnSettingsChanged(verifier.now);
+  stream.Round();
+  stream.Round();
+  CHECK(stream.state() == AgentState::kFailed);
+  CHECK(stream.output.verdicts.back().findings ==
+        std::vector<std::string>{"boot.kexec"});
+}
+
 TEST_CASE("Each challenge's time is shortened by chance, never lengthened") {
   FakeMachine machine;
   Verifier verifier;
