@@ -94,7 +94,8 @@ constexpr FindingHelp kHelp[] = {
      "another kernel was entered by kexec, with the list of the one before; "
      "the "
      "boot rule has judged the first",
-     "reboot; where that kernel is known, accept it"},
+     "reboot, which helps in any case (users of the machine can force this); "
+     "where that kernel is known, accept it"},
     {"ima.list_malformed", "a record makes no sense; the detail names it",
      "copy the list again, in binary"},
     {"ima.list_start",

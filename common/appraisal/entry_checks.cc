@@ -315,7 +315,8 @@ bool EntryJudge::CheckDeny(const Context& context, const EntryFields& fields) {
 // A kernel begins with its boot_aggregate, and with an IMA policy of its own.
 // One in the middle of a list was entered by kexec, with the list of the one
 // before: the PCRs that the boot rule judges are those of the first. False if
-// that is a failure.
+// that is a failure. Whatever else is wrong with the entry may be accepted, so
+// that is no reason to pass over this.
 bool EntryJudge::BeginKernel(const Context& context) {
   if (context.entry.index == 0) return true;
   lacks_ima_policy_ = !reference_.ima_policies.empty();
@@ -326,23 +327,23 @@ bool EntryJudge::BeginKernel(const Context& context) {
       "another kernel was entered by kexec, of which the boot rule says "
       "nothing");
   finding.found = absl::StrCat("a kexec at entry ", context.entry.index);
-  const bool fails = finding.severity == Severity::kFailure;
-  if (fails) {
-    CountOther(context, std::move(finding));
-  } else {
-    Report(context, std::move(finding));
-  }
-  return !fails;
-}
-
-void EntryJudge::ClearBootAggregate(const Context& context, bool sound) {
-  if (BeginKernel(context)) CountGood(sound);
+  const bool passes = finding.severity == Severity::kNotice;
+  Report(context, std::move(finding));
+  return passes;
 }
 
 // The digest of the boot's PCRs. It is computed, not listed: a policy that
 // lists it would fit one machine alone.
 void EntryJudge::JudgeBootAggregate(const Context& context,
                                     const EntryFields& fields, bool sound) {
+  const bool kernel_passes = BeginKernel(context);
+  const auto count_good = [&] {
+    if (kernel_passes) {
+      CountGood(sound);
+    } else {
+      ++counts_.other_failures;
+    }
+  };
   if (!fields.digest.has_value() || !fields.digest->algorithm.has_value() ||
       fields.digest->type != ima::DigestType::kFile) {
     CountOther(context, Make("ima.boot_aggregate",
@@ -361,7 +362,7 @@ void EntryJudge::JudgeBootAggregate(const Context& context,
     if (reference_.lab) {
       finding.severity = Severity::kNotice;
       Report(context, std::move(finding));
-      ClearBootAggregate(context, sound);
+      count_good();
     } else {
       CountOther(context, std::move(finding));
     }
@@ -385,7 +386,7 @@ void EntryJudge::JudgeBootAggregate(const Context& context,
       Report(context, std::move(notice));
     }
     if (std::ranges::equal(computed->bytes(), digest.bytes)) {
-      ClearBootAggregate(context, sound);
+      count_good();
       return;
     }
     Finding finding =
@@ -399,11 +400,11 @@ void EntryJudge::JudgeBootAggregate(const Context& context,
   // Without the PCRs the policy decides, as it does about a file.
   if (reference_.policy->MatchDigest(fields.path, algorithm, digest.bytes) ==
       DigestMatch::kListed) {
-    ClearBootAggregate(context, sound);
+    count_good();
     return;
   }
   if (reference_.policy->IsExcluded(fields.path)) {
-    if (BeginKernel(context)) ++counts_.excluded;
+    ++(kernel_passes ? counts_.excluded : counts_.other_failures);
     return;
   }
   if (listed.empty()) {

@@ -50,7 +50,6 @@ class EntryJudge {
   bool IsTolerated(const Context& violation) const;
   bool IsImaPolicy(absl::string_view path) const;
   bool BeginKernel(const Context& context);
-  void ClearBootAggregate(const Context& context, bool sound);
   void JudgeViolation(const Context& context);
   void ReportUnreadable(const Context& context);
   bool CheckDeny(const Context& context, const ima::EntryFields& fields);

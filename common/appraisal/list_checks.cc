@@ -355,8 +355,8 @@ void ListCheck::CheckImaPolicy() {
                                 "has to be loaded: the machine "
                                 "may measure less than it should");
   if (wanted.size() > 1) {
-    absl::StrAppend(&finding.detail, "; it has ", wanted.size(),
-                    " paths that would do");
+    absl::StrAppend(&finding.detail, "; any of ", wanted.size(),
+                    " paths would do");
   }
   finding.path = wanted.front();
   log_.Add(std::move(finding));

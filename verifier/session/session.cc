@@ -787,13 +787,15 @@ void Session::OnAppraised(AppraisalOutcome outcome, absl::Time now) {
     }
     verdict_findings_.emplace_back(finding.id);
   }
+  const auto has = [&](absl::string_view id) {
+    return std::ranges::find(appraisal.findings, id, &Finding::id) !=
+           appraisal.findings.end();
+  };
   // A piece that makes no sense may not be the piece that was meant.
-  whole_list_next_ =
-      std::ranges::any_of(appraisal.findings, [&](const Finding& finding) {
-        return finding.id == "ima.list_start" ||
-               (finding.id == "ima.list_malformed" && told_.first_entry != 0);
-      });
-  if (needs_.Learn(appraisal.findings) || whole_list_next_) want_now_ = true;
+  whole_list_next_ = has("ima.list_start") || has("ima.list_malformed");
+  const bool is_wrong_piece =
+      whole_list_next_ && (told_.first_entry != 0 || has("ima.list_start"));
+  if (needs_.Learn(appraisal.findings) || is_wrong_piece) want_now_ = true;
   if (appraisal.verdict == Verdict::kUndecided) {
     verdict_reason_ = ReasonOf(appraisal);
     RecordReason(verdict_reason_);

@@ -457,13 +457,16 @@ TEST_CASE("boot_aggregate may recur, and is judged each time") {
   CHECK(appraisal.counts.good == 6);
 }
 
-TEST_CASE("A file that is only called boot_aggregate starts no kernel") {
+TEST_CASE("Whatever is called boot_aggregate begins a kernel") {
   FakeMachine machine;
   machine.Run("/etc/ima/ima-policy");
   machine.list.AddFile("boot_aggregate", FileDigestOf("somebody's"));
   ValidEvidence evidence = machine.Attest();
   evidence.reference.ima_policies = {"/etc/ima/ima-policy"};
-  CHECK(FindingIds(evidence.Appraise()) == Ids{"ima.boot_aggregate"});
+  const Appraisal appraisal = evidence.Appraise();
+  CHECK(FindingIds(appraisal) ==
+        Ids{"boot.kexec", "ima.boot_aggregate", "ima.policy_unproven"});
+  CHECK(appraisal.counts.other_failures == 1);
 }
 
 TEST_CASE(
