@@ -36,6 +36,8 @@ stop_kept() {
 end_at() {
   local signal=$1 line=$2 pid tries=0 status=0
   shift 2
+  # What another run has said is not this one's.
+  : >"$scratch/out.txt"
   # A process group of its own, as a terminal gives; and not with the signals
   # ignored that a shell's background jobs are started with.
   perl -e '$SIG{INT} = "DEFAULT"; setpgrp; exec @ARGV' \
