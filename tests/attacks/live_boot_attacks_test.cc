@@ -125,12 +125,9 @@ TEST_CASE("A26: an IMA policy that has to be loaded, and is not") {
   machine.policy.digests["/etc/ima/ima-policy"] = {FileDigestOf("measure")};
   scene.UpdatePolicy(scene.victim);
   REQUIRE(scene.stream->Settle() == "TRUSTED");
-  Operator own = scene.verifier.As();
-  v1::UpdateAgentRequest update;
-  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
-  update.mutable_settings()->add_ima_policies("/etc/ima/ima-policy");
-  update.add_changed("ima_policies");
-  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  v1::AgentSettings settings;
+  settings.add_ima_policies("/etc/ima/ima-policy");
+  scene.UpdateSettings(settings, {"ima_policies"});
   // On the open stream, in each round of it, and on the next one, whatever else
   // it runs.
   CHECK_THAT(scene.stream->Settle(), StartsWith("PENDING ima.policy_unproven"));

@@ -280,15 +280,12 @@ TEST_CASE("A19: what all tenants share is changed by its own operators alone") {
   LiveScene scene;
   scene.deployment.IssueOperator("keeper", "shared", OperatorRole::kAdmin);
   Operator keeper = scene.verifier.As("pki/keeper");
-  Operator own = scene.verifier.As();
   const std::string allowed = scene.victim.Allowlist();
   REQUIRE(keeper.PutPolicy("common", allowed, /*create=*/true).ok());
   // Its own policy is not needed any more.
-  v1::UpdateAgentRequest update;
-  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
-  update.mutable_settings()->add_policies("shared/common");
-  update.add_changed("policies");
-  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  v1::AgentSettings settings;
+  settings.add_policies("shared/common");
+  scene.UpdateSettings(settings, {"policies"});
   REQUIRE(scene.stream->Settle() == "TRUSTED");
   scene.Remember();
   for (const char* const from : {"pki/operator", "pki/other", "pki/viewer"}) {

@@ -70,6 +70,18 @@ void LiveScene::UpdatePolicy(HeldMachine& machine) {
   REQUIRE(put.ok());
 }
 
+void LiveScene::UpdateSettings(const v1::AgentSettings& settings,
+                               const std::vector<std::string>& changed) {
+  v1::UpdateAgentRequest request;
+  request.mutable_selector()->set_agent_id(victim.id().ToString());
+  *request.mutable_settings() = settings;
+  for (const std::string& member : changed) request.add_changed(member);
+  const grpc::Status updated =
+      verifier.As().Call(&v1::Fleet::Stub::UpdateAgents, request);
+  INFO(updated.error_message());
+  REQUIRE(updated.ok());
+}
+
 void LiveScene::Delete(const HeldMachine& machine) {
   v1::DeleteAgentRequest request;
   request.set_agent_id(machine.id().ToString());

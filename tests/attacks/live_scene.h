@@ -51,6 +51,9 @@ class LiveScene {
            const std::function<void(v1::AgentSettings&)>& settings = {});
   // Has the policy of `machine` allow what it has measured by now.
   void UpdatePolicy(HeldMachine& machine);
+  // As an operator: of the victim's settings those that `changed` names.
+  void UpdateSettings(const v1::AgentSettings& settings,
+                      const std::vector<std::string>& changed);
   // As an operator.
   void Delete(const HeldMachine& machine);
   // Hangs the victim's stream up.

@@ -175,36 +175,29 @@ TEST_CASE("A37: excludes that count no more have all judged again") {
                     R"("ima-buf":{},"verification-keys":""})",
                     /*create=*/true)
           .ok());
-  v1::UpdateAgentRequest update;
-  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
-  update.mutable_settings()->add_policies(PolicyNameOf(scene.victim));
-  update.mutable_settings()->add_policies("loose");
-  update.add_changed("policies");
-  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  v1::AgentSettings settings;
+  settings.add_policies(PolicyNameOf(scene.victim));
+  settings.add_policies("loose");
+  scene.UpdateSettings(settings, {"policies"});
   scene.victim.machine.list.AddFile("/tmp/x", FileDigestOf("anything"));
   REQUIRE(scene.stream->Settle() == "TRUSTED");
   CHECK(scene.Record().counts.excluded == 1);
   // Nothing new has run. What was passed over is looked at now.
-  update.mutable_settings()->add_without_excludes("loose");
-  update.add_changed("without_excludes");
-  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  settings.add_without_excludes("loose");
+  scene.UpdateSettings(settings, {"policies", "without_excludes"});
   CHECK(scene.stream->Settle() == "FAILED ima.not_in_policy");
   CHECK(scene.Shown().settings().without_excludes(0) == "loose");
 }
 
 TEST_CASE("A13: violations that are tolerated no more fail") {
   LiveScene scene;
-  Operator own = scene.verifier.As();
-  v1::UpdateAgentRequest update;
-  update.mutable_selector()->set_agent_id(scene.victim.id().ToString());
-  update.mutable_settings()->add_tolerated_violations("/usr/bin/sh$");
-  update.add_changed("tolerated_violations");
-  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  v1::AgentSettings settings;
+  settings.add_tolerated_violations("/usr/bin/sh$");
+  scene.UpdateSettings(settings, {"tolerated_violations"});
   scene.victim.machine.list.AddViolation("/usr/bin/sh");
   REQUIRE(scene.stream->Settle() == "TRUSTED");
   CHECK(scene.Record().counts.violations == 1);
-  update.mutable_settings()->clear_tolerated_violations();
-  REQUIRE(own.Call(&v1::Fleet::Stub::UpdateAgents, update).ok());
+  scene.UpdateSettings({}, {"tolerated_violations"});
   CHECK(scene.stream->Settle() == "FAILED ima.violation");
 }
 

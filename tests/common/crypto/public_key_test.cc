@@ -249,10 +249,7 @@ TEST_CASE("RSA parameters that make no fit key are refused") {
 // A number about as large as Rsa2048()'s modulus that `divisor`, a prime,
 // divides, and no other number below 752.
 std::vector<uint8_t> ModulusWithFactor(BN_ULONG divisor) {
-  const std::vector<uint8_t> modulus =
-      BignumOf(Rsa2048(), OSSL_PKEY_PARAM_RSA_N);
-  const Owned<BIGNUM> number(
-      BN_bin2bn(modulus.data(), static_cast<int>(modulus.size()), nullptr));
+  const Owned<BIGNUM> number = *KeyNumber(Rsa2048(), OSSL_PKEY_PARAM_RSA_N);
   REQUIRE(BN_div_word(number.get(), divisor) != static_cast<BN_ULONG>(-1));
   const auto has_small_divisor = [&] {
     for (BN_ULONG other = 2; other < 752; ++other) {
@@ -262,7 +259,7 @@ std::vector<uint8_t> ModulusWithFactor(BN_ULONG divisor) {
   };
   while (has_small_divisor()) REQUIRE(BN_sub_word(number.get(), 1) == 1);
   REQUIRE(BN_mul_word(number.get(), divisor) == 1);
-  std::vector<uint8_t> bytes(modulus.size());
+  std::vector<uint8_t> bytes(256);
   REQUIRE(BN_bn2binpad(number.get(), bytes.data(),
                        static_cast<int>(bytes.size())) > 0);
   return bytes;
@@ -278,10 +275,7 @@ TEST_CASE("An RSA modulus with a small factor is refused, each time") {
 
 // DER of a key with Rsa2048()'s modulus and an odd exponent of so many bits.
 std::vector<uint8_t> DerWithExponent(int bits) {
-  const std::vector<uint8_t> modulus =
-      BignumOf(Rsa2048(), OSSL_PKEY_PARAM_RSA_N);
-  const Owned<BIGNUM> n(
-      BN_bin2bn(modulus.data(), static_cast<int>(modulus.size()), nullptr));
+  const Owned<BIGNUM> n = *KeyNumber(Rsa2048(), OSSL_PKEY_PARAM_RSA_N);
   const Owned<BIGNUM> e(BN_new());
   REQUIRE(BN_set_bit(e.get(), bits - 1) == 1);
   REQUIRE(BN_set_bit(e.get(), 0) == 1);
